@@ -1,1 +1,1 @@
-pub use rocksdb;
+//! In the making.
