@@ -15,4 +15,7 @@ pub struct Desired {
     pub replace_after_ms: Option<u64>,
     /// Only observe and report; change nothing.
     pub paused: bool,
+    /// Ids of nodes that a person asked to drain: they stay members without replicas until the wish is taken back.
+    #[serde(default)]
+    pub draining: Vec<u64>,
 }
