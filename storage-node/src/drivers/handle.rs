@@ -1,0 +1,288 @@
+//! How the services of a node reach its store: questions in, answers out, each holding a counted credit.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use crossbeam_channel::Sender;
+use granary_common::{NodeId, ShardId};
+use granary_proto::{raft as wire, storage};
+use granary_store::{Event, Published, Ticket};
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::{clock, published::Board};
+
+/// Bounds of what a node takes in before it refuses or stops reading.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Proposals and ReadIndex questions under way, over all shards.
+    pub requests: usize,
+    /// Bytes of proposals under way, over all shards. At least one full batch is let through.
+    pub request_bytes: usize,
+    /// Bytes of peers' messages that wait for the store; beyond it streams from peers are not read.
+    pub peer_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { requests: 16_384, request_bytes: 64 << 20, peer_bytes: 64 << 20 }
+    }
+}
+
+/// What became of a command that was applied here.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Applied {
+    /// Of a data shard.
+    Data(storage::Answer),
+    /// Of the meta shard.
+    Meta(storage::MetaAnswer),
+}
+
+/// Why a question was not answered as asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// Not done here; the leader's node where known.
+    #[error("this node does not lead the shard")]
+    NotLeader {
+        /// The leader's node.
+        leader: Option<NodeId>,
+    },
+    /// Not done: no replica of the shard here.
+    #[error("this node has no replica of the shard")]
+    NoReplica,
+    /// Not done: out of credit.
+    #[error("too much work is in flight")]
+    Busy,
+    /// A write that may or may not be applied.
+    #[error("the outcome of the write is not known")]
+    Unknown,
+    /// A read, or a write that was never proposed, ran out of time.
+    #[error("the time limit passed")]
+    Timeout,
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// What the store thread and the appliers answer.
+pub(crate) type Reply = Result<Option<Applied>, StoreError>;
+
+struct Waiter {
+    reply: oneshot::Sender<Reply>,
+    _credits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+}
+
+/// Callers that wait, by ticket. Bounded by the credits that each holds.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    shards: [Mutex<std::collections::HashMap<Ticket, Waiter>>; 16],
+    next: AtomicU64,
+}
+
+impl Waiters {
+    fn insert(&self, waiter: Waiter) -> Ticket {
+        let ticket = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        self.shards[(ticket % 16) as usize].lock().insert(ticket, waiter);
+        ticket
+    }
+
+    /// Answers the caller, if it still waits, and frees its credits.
+    pub(crate) fn answer(&self, ticket: Ticket, reply: Reply) {
+        let waiter = self.shards[(ticket % 16) as usize].lock().remove(&ticket);
+        if let Some(waiter) = waiter {
+            // A caller that went away (its connection broke) needs no answer.
+            let _ = waiter.reply.send(reply);
+        }
+    }
+
+    /// Answers everyone: the store has ended.
+    pub(crate) fn stop(&self) {
+        for shard in &self.shards {
+            for (_, waiter) in shard.lock().drain() {
+                let _ = waiter.reply.send(Err(StoreError::Stopping));
+            }
+        }
+    }
+}
+
+/// The running store, for services. Cheap to clone.
+#[derive(Clone)]
+pub struct StoreHandle {
+    events: Sender<StoreInput>,
+    waiters: Arc<Waiters>,
+    board: Arc<Board>,
+    requests: Arc<Semaphore>,
+    request_bytes: Arc<Semaphore>,
+    peer_bytes: Arc<Semaphore>,
+    limits: Limits,
+}
+
+/// An event with the credit it holds until the store has taken it.
+pub(crate) enum StoreInput {
+    /// For the store.
+    Event(Event),
+    /// From a peer's stream.
+    Messages(Vec<wire::RaftMessage>, OwnedSemaphorePermit),
+    /// Ask for a report.
+    Report(oneshot::Sender<(Vec<wire::LedShard>, Vec<wire::HeldReplica>)>),
+    /// End the thread.
+    Stop,
+}
+
+impl StoreHandle {
+    pub(crate) fn new(events: Sender<StoreInput>, waiters: Arc<Waiters>, board: Arc<Board>, limits: Limits) -> Self {
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.max(1)));
+        Self {
+            events,
+            waiters,
+            board,
+            requests: semaphore(limits.requests),
+            request_bytes: semaphore(limits.request_bytes),
+            peer_bytes: semaphore(limits.peer_bytes),
+            limits,
+        }
+    }
+
+    /// Appends an encoded [`storage::Command`] (or [`storage::MetaCommand`] for the meta shard) and waits until it is
+    /// applied here.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] at once when there is no credit; [`StoreError::Unknown`] when `limit` passes behind the
+    /// proposal.
+    pub async fn propose(&self, shard: ShardId, command: Bytes, limit: Duration) -> Result<Applied, StoreError> {
+        let weight = command.len();
+        let reply = self.ask(weight, |ticket| Event::Propose { shard, ticket, data: command })?;
+        match tokio::time::timeout(limit, reply).await {
+            Ok(Ok(reply)) => reply?.ok_or(StoreError::Unknown),
+            Ok(Err(_)) => Err(StoreError::Stopping),
+            Err(_) => Err(StoreError::Unknown),
+        }
+    }
+
+    /// Waits until a read of the shard's applied state here is linearizable: at once while the lease holds, else by
+    /// ReadIndex. The answer must be read, then [`ReadPass::still_holds`] be asked, and if it says no, all be done again.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLeader`] where another replica leads; [`StoreError::Timeout`] when `limit` passes.
+    pub async fn read(&self, shard: ShardId, limit: Duration) -> Result<ReadPass, StoreError> {
+        if let Some(pass) = self.read_by_lease(shard) {
+            return Ok(pass);
+        }
+        match self.published(shard) {
+            None => return Err(StoreError::NoReplica),
+            Some(state) if state.role != granary_store::Role::Leader => {
+                return Err(StoreError::NotLeader { leader: state.leader });
+            }
+            Some(_) => {}
+        }
+        let reply = self.ask(0, |ticket| Event::Read { shard, ticket })?;
+        match tokio::time::timeout(limit, reply).await {
+            Ok(Ok(reply)) => reply.map(|_| ReadPass { lease: None, board: self.board.clone(), shard }),
+            Ok(Err(_)) => Err(StoreError::Stopping),
+            Err(_) => Err(StoreError::Timeout),
+        }
+    }
+
+    /// A pass for a read now, when this node leads the shard and its lease holds. Never waits.
+    pub fn read_by_lease(&self, shard: ShardId) -> Option<ReadPass> {
+        let lease = self.board.lease(shard)?;
+        (clock::now_ns() < lease.until_ns)
+            .then(|| ReadPass { lease: Some(lease.term), board: self.board.clone(), shard })
+    }
+
+    fn ask(
+        &self,
+        weight: usize,
+        event: impl FnOnce(Ticket) -> Event,
+    ) -> Result<oneshot::Receiver<Reply>, StoreError> {
+        // One command heavier than the whole budget takes all of it.
+        let weight = weight.min(self.limits.request_bytes).max(1) as u32;
+        let request = self.requests.clone().try_acquire_owned().map_err(|_| StoreError::Busy)?;
+        let bytes = self.request_bytes.clone().try_acquire_many_owned(weight).map_err(|_| StoreError::Busy)?;
+        let (reply, answer) = oneshot::channel();
+        let ticket = self.waiters.insert(Waiter { reply, _credits: (request, bytes) });
+        if self.events.send(StoreInput::Event(event(ticket))).is_err() {
+            self.waiters.answer(ticket, Err(StoreError::Stopping));
+        }
+        Ok(answer)
+    }
+
+    /// Hands a peer's messages to the store, in order; waits while too many bytes wait there.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopping`] once the store has ended.
+    pub async fn deliver(&self, messages: Vec<wire::RaftMessage>, weight: usize) -> Result<(), StoreError> {
+        let weight = weight.min(self.limits.peer_bytes).max(1) as u32;
+        let credit = self.peer_bytes.clone().acquire_many_owned(weight).await.map_err(|_| StoreError::Stopping)?;
+        self.events.send(StoreInput::Messages(messages, credit)).map_err(|_| StoreError::Stopping)
+    }
+
+    /// Hands an event to the store. Only for events whose number is bounded elsewhere (control, completions).
+    pub fn event(&self, event: Event) {
+        // A store that has ended needs no events.
+        let _ = self.events.send(StoreInput::Event(event));
+    }
+
+    /// What the store last published of the shard's replica here; `None` when there is none.
+    pub fn published(&self, shard: ShardId) -> Option<Arc<Published>> {
+        self.board.get(shard)
+    }
+
+    /// The same of all replicas here, in shard order.
+    pub fn all_published(&self) -> Vec<Arc<Published>> {
+        self.board.all()
+    }
+
+    /// Changes whenever a leader or a membership changed here.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.board.changes()
+    }
+
+    /// Groups led here and replicas held here, as the store sees them now.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopping`] once the store has ended.
+    pub async fn report(&self) -> Result<(Vec<wire::LedShard>, Vec<wire::HeldReplica>), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.events.send(StoreInput::Report(reply)).map_err(|_| StoreError::Stopping)?;
+        answer.await.map_err(|_| StoreError::Stopping)
+    }
+
+    /// Requests that could still be taken.
+    pub fn free_requests(&self) -> usize {
+        self.requests.available_permits()
+    }
+}
+
+/// Leave to answer one read from the applied state.
+pub struct ReadPass {
+    /// Term of the lease it rests on; `None`: it rests on ReadIndex, which needs no second look.
+    lease: Option<u64>,
+    board: Arc<Board>,
+    shard: ShardId,
+}
+
+impl ReadPass {
+    /// Asked after reading: whether the lease still holds, so that a pause between the check and the read cannot make
+    /// a stale answer (HAZARDS H16).
+    pub fn still_holds(&self) -> bool {
+        match self.lease {
+            None => true,
+            Some(term) => {
+                self.board.lease(self.shard).is_some_and(|lease| lease.term == term && clock::now_ns() < lease.until_ns)
+            }
+        }
+    }
+}
+
+/// A deadline as a remaining time; zero when it has passed.
+pub fn remaining(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}

@@ -1,0 +1,99 @@
+//! What the store publishes of its groups, readable by any thread without asking the store: the board.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use granary_common::ShardId;
+use granary_store::{Published, Role};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+/// A lease, for one read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LeaseView {
+    pub(crate) term: u64,
+    pub(crate) until_ns: u64,
+}
+
+/// One cell a shard; a reader takes the lock shared and for some ns.
+pub(crate) struct Board {
+    cells: RwLock<BTreeMap<ShardId, Cell>>,
+    changes: watch::Sender<u64>,
+}
+
+struct Cell {
+    state: Arc<Published>,
+    /// Apart from `state`, since it changes with every heartbeat.
+    lease_until_ns: AtomicU64,
+    fresh_ns: AtomicU64,
+}
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        Self { cells: RwLock::default(), changes: watch::Sender::new(0) }
+    }
+
+    /// Takes over what the store published. Called by the store thread only, before messages leave.
+    pub(crate) fn publish(&self, published: Vec<Published>) {
+        let mut changed = false;
+        for state in published {
+            if state.gone {
+                changed |= self.cells.write().remove(&state.shard).is_some();
+                continue;
+            }
+            let only_times = self.cells.read().get(&state.shard).is_some_and(|cell| {
+                let same = Published {
+                    lease_until_ns: cell.state.lease_until_ns,
+                    fresh_ns: cell.state.fresh_ns,
+                    ..state.clone()
+                } == *cell.state;
+                if same {
+                    cell.lease_until_ns.store(state.lease_until_ns, Ordering::SeqCst);
+                    cell.fresh_ns.store(state.fresh_ns, Ordering::SeqCst);
+                }
+                same
+            });
+            if !only_times {
+                changed = true;
+                let cell = Cell {
+                    lease_until_ns: AtomicU64::new(state.lease_until_ns),
+                    fresh_ns: AtomicU64::new(state.fresh_ns),
+                    state: Arc::new(state),
+                };
+                self.cells.write().insert(cell.state.shard, cell);
+            }
+        }
+        if changed {
+            self.changes.send_modify(|version| *version += 1);
+        }
+    }
+
+    pub(crate) fn lease(&self, shard: ShardId) -> Option<LeaseView> {
+        let cells = self.cells.read();
+        let cell = cells.get(&shard)?;
+        (cell.state.role == Role::Leader)
+            .then(|| LeaseView { term: cell.state.term, until_ns: cell.lease_until_ns.load(Ordering::SeqCst) })
+    }
+
+    /// Own clock at which the replica's state was complete; 0: unknown.
+    pub(crate) fn fresh_ns(&self, shard: ShardId) -> u64 {
+        self.cells.read().get(&shard).map_or(0, |cell| cell.fresh_ns.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn get(&self, shard: ShardId) -> Option<Arc<Published>> {
+        self.cells.read().get(&shard).map(|cell| cell.state.clone())
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Published>> {
+        self.cells.read().values().map(|cell| cell.state.clone()).collect()
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}

@@ -1,0 +1,51 @@
+//! A node that belongs to a cluster: everything that runs once the disk has an identity.
+
+use std::sync::Arc;
+
+use granary_common::NodeId;
+use granary_engine::{DataStore, RaftStore};
+use granary_proto::{raft::Sender, storage::Identity};
+
+use crate::{drivers::StoreHandle, map::MapHolder, meta::MetaLead, options::Options, transport::Peers};
+
+/// The running parts, for the services. Made by `node`, shared by all.
+pub struct Member {
+    /// Which node of which cluster.
+    pub identity: Identity,
+    /// Of this start.
+    pub incarnation: u64,
+    /// As given at start.
+    pub options: Arc<Options>,
+    /// The store.
+    pub store: StoreHandle,
+    /// The cluster map.
+    pub map: MapHolder,
+    /// The other nodes.
+    pub peers: Arc<Peers>,
+    /// What the leader of the meta shard hears and answers.
+    pub meta: Arc<MetaLead>,
+    /// State machines.
+    pub data: Arc<DataStore>,
+    /// Logs.
+    pub raft: Arc<RaftStore>,
+    /// Writes are refused for lack of disk space.
+    pub read_only: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Member {
+    /// Own id.
+    pub fn id(&self) -> NodeId {
+        NodeId(self.identity.node_id)
+    }
+
+    /// How this node introduces itself.
+    pub fn sender(&self) -> Sender {
+        Sender {
+            cluster_id: self.identity.cluster_id.clone(),
+            node_id: self.identity.node_id,
+            uuid: self.identity.uuid.clone(),
+            incarnation: self.incarnation,
+            addresses: Some(self.options.addresses()),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The leader's lease, counted from what a quorum has answered, and how fresh a follower is.
+//!
+//! Each message carries its sender's clock (`sent_at`); an answer carries back the newest such clock that its sender
+//! has handled in this term (`echo`). A follower that handled a leader's message refuses other candidates for an
+//! election timeout from then on, so from the newest clock that a quorum has echoed the leader may serve reads for a
+//! part of that time. No clocks of two machines are compared. Source: Raft thesis section 6.4.1; HAZARDS H16.
+
+use std::collections::BTreeMap;
+
+/// State of both, for one replica in one term.
+#[derive(Debug, Default)]
+pub(crate) struct Lease {
+    /// As leader: the newest own clock that each replica has echoed in this term.
+    echoes: BTreeMap<u64, u64>,
+    /// Leadership is being handed over: no lease for the rest of the term.
+    handed_over: bool,
+    /// The newest clock of each replica's messages handled in this term: what answers echo.
+    heard: BTreeMap<u64, u64>,
+    /// As follower: (own clock echoed by the leader, its commit index then).
+    pending_fresh: Option<(u64, u64)>,
+    fresh_ns: u64,
+}
+
+impl Lease {
+    /// A new term: nothing that was heard before counts.
+    pub(crate) fn reset(&mut self) {
+        let fresh_ns = self.fresh_ns;
+        *self = Self { fresh_ns, ..Self::default() };
+    }
+
+    /// A message of this term from `replica` was handled.
+    pub(crate) fn handled(&mut self, replica: u64, sent_at_ns: u64, echo_ns: u64) {
+        let heard = self.heard.entry(replica).or_default();
+        *heard = sent_at_ns.max(*heard);
+        let echo = self.echoes.entry(replica).or_default();
+        *echo = echo_ns.max(*echo);
+    }
+
+    /// A message of this term's leader said that it had committed `commit` behind the own clock `echo_ns`.
+    pub(crate) fn leader_committed(&mut self, echo_ns: u64, commit: u64, applied: u64) {
+        if echo_ns > 0 && self.pending_fresh.is_none() {
+            self.pending_fresh = Some((echo_ns, commit));
+        }
+        self.applied(applied);
+    }
+
+    /// The own applied index moved.
+    pub(crate) fn applied(&mut self, applied: u64) {
+        if let Some((clock, _)) = self.pending_fresh.take_if(|(_, commit)| *commit <= applied) {
+            self.fresh_ns = clock.max(self.fresh_ns);
+        }
+    }
+
+    /// What to echo to `replica`.
+    pub(crate) fn echo_for(&self, replica: u64) -> u64 {
+        self.heard.get(&replica).copied().unwrap_or(0)
+    }
+
+    /// MsgTimeoutNow was sent: followers may vote although they heard this leader.
+    pub(crate) fn hand_over(&mut self) {
+        self.handed_over = true;
+    }
+
+    /// Own clock up to which this follower's state is known to be complete; 0: unknown.
+    pub(crate) fn fresh_ns(&self) -> u64 {
+        self.fresh_ns
+    }
+
+    /// The newest own clock that a quorum of each half of `halves` has echoed; the own replica counts as `now`.
+    /// `None` when there is none, or when leadership is being handed over.
+    pub(crate) fn quorum_clock(&self, own: u64, now: u64, halves: [&[u64]; 2]) -> Option<u64> {
+        if self.handed_over {
+            return None;
+        }
+        let mut oldest = now;
+        for voters in halves.into_iter().filter(|voters| !voters.is_empty()) {
+            let mut clocks: Vec<u64> = voters
+                .iter()
+                .map(|voter| if *voter == own { now } else { self.echoes.get(voter).copied().unwrap_or(0) })
+                .collect();
+            clocks.sort_unstable_by(|a, b| b.cmp(a));
+            oldest = oldest.min(clocks[voters.len() / 2]);
+        }
+        (oldest > 0).then_some(oldest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quorum_is_needed_in_both_halves() {
+        let mut lease = Lease::default();
+        lease.handled(2, 7, 100);
+        assert_eq!(lease.quorum_clock(1, 500, [&[1, 2, 3], &[]]), Some(100));
+        assert_eq!(lease.quorum_clock(1, 500, [&[1, 2, 3], &[3, 4, 5]]), None, "no one of the outgoing half answered");
+        lease.handled(3, 7, 80);
+        lease.handled(4, 7, 90);
+        assert_eq!(lease.quorum_clock(1, 500, [&[1, 2, 3], &[3, 4, 5]]), Some(80));
+    }
+
+    #[test]
+    fn a_sole_voter_always_has_its_own_clock() {
+        assert_eq!(Lease::default().quorum_clock(1, 500, [&[1], &[]]), Some(500));
+    }
+
+    #[test]
+    fn nothing_holds_after_leadership_was_handed_over_or_in_a_new_term() {
+        let mut lease = Lease::default();
+        lease.handled(2, 7, 100);
+        lease.hand_over();
+        assert_eq!(lease.quorum_clock(1, 500, [&[1, 2, 3], &[]]), None);
+        lease.reset();
+        assert_eq!(lease.quorum_clock(1, 500, [&[1, 2, 3], &[]]), None, "the echo belonged to the old term");
+    }
+
+    #[test]
+    fn a_follower_is_fresh_only_once_it_applied_what_was_committed() {
+        let mut lease = Lease::default();
+        lease.leader_committed(100, 9, 8);
+        assert_eq!(lease.fresh_ns(), 0);
+        lease.applied(9);
+        assert_eq!(lease.fresh_ns(), 100);
+    }
+}
