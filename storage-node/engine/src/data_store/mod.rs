@@ -1,0 +1,171 @@
+//! `data/`: the rows of all state machines of a node. What is written here is not synced write by write: what a power
+//! cut takes is applied again from the log, which is kept until [`DataStore::flush_wal`] has made the rows durable.
+//!
+//! It must not know what a row means beyond its key, nor anything of Raft.
+
+mod hash;
+mod shard_rows;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use granary_machine::{
+    Write,
+    rows::{self, Kind},
+};
+use granary_proto::storage::Identity;
+use rocksdb::{DB, WriteBatch, WriteOptions};
+
+pub use hash::ReplicaHash;
+pub use shard_rows::Interrupted;
+pub(crate) use shard_rows::{row_ranges, state_in};
+pub use view::{LiveView, SnapshotView};
+
+use crate::{
+    EngineError, EngineOptions, StoreKind, header,
+    options::{self, Open},
+    poison::Poison,
+};
+
+const HEADER: &str = "header";
+
+/// See the module.
+pub struct DataStore {
+    db: DB,
+    identity: Identity,
+    poison: Poison,
+    syncs: AtomicU64,
+    bytes_written: AtomicU64,
+    unsynced_bytes: AtomicU64,
+}
+
+impl DataStore {
+    /// Makes the store in `path`, where none may be, for the node `identity`; synced.
+    pub(crate) fn create(path: &Path, identity: &Identity, options: &EngineOptions) -> Result<Self, EngineError> {
+        let db = options::open(StoreKind::Data, path, options.data(), Open::Create)?;
+        db.put_opt(rows::store_key(HEADER), header::encode(StoreKind::Data, identity), &options::synced())
+            .map_err(EngineError::rocksdb(StoreKind::Data, "write the header"))?;
+        Self::over(db, identity)
+    }
+
+    /// Opens the store in `path`, which must be there and belong to `identity`.
+    pub(crate) fn open(path: &Path, identity: &Identity, options: &EngineOptions) -> Result<Self, EngineError> {
+        let db = options::open(StoreKind::Data, path, options.data(), Open::Existing)?;
+        let found =
+            db.get(rows::store_key(HEADER)).map_err(EngineError::rocksdb(StoreKind::Data, "read the header"))?;
+        header::check(StoreKind::Data, found.as_deref(), identity)?;
+        Self::over(db, identity)
+    }
+
+    fn over(db: DB, identity: &Identity) -> Result<Self, EngineError> {
+        refuse_unknown_kinds(&db)?;
+        Ok(Self {
+            db,
+            identity: identity.clone(),
+            poison: Poison::new(StoreKind::Data),
+            syncs: AtomicU64::new(0),
+            bytes_written: AtomicU64::new(0),
+            unsynced_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Whose store it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The rows as they are at each call.
+    pub fn view(&self) -> LiveView<'_> {
+        LiveView::new(self)
+    }
+
+    /// The rows as they are now, whatever is written meanwhile.
+    pub fn snapshot(&self) -> SnapshotView<'_> {
+        SnapshotView::new(self)
+    }
+
+    /// Makes all writes at once, in their order. They are visible when it returns and durable after the next
+    /// [`DataStore::flush_wal`] or synced write. Any failure poisons the store: every later call fails.
+    pub fn write(&self, writes: &[Write]) -> Result<(), EngineError> {
+        self.write_batch(to_batch(writes), false)
+    }
+
+    /// As [`DataStore::write`], and durable with everything before it when it returns.
+    pub fn write_synced(&self, writes: &[Write]) -> Result<(), EngineError> {
+        self.write_batch(to_batch(writes), true)
+    }
+
+    fn write_batch(&self, batch: WriteBatch, synced: bool) -> Result<(), EngineError> {
+        let bytes = batch.size_in_bytes() as u64;
+        let mut options = WriteOptions::default();
+        options.set_sync(synced);
+        self.poison.guard("write", || self.db.write_opt(batch, &options))?;
+        self.bytes_written.fetch_add(bytes, Relaxed);
+        self.unsynced_bytes.fetch_add(bytes, Relaxed);
+        if synced {
+            self.syncs.fetch_add(1, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Makes every write that returned before this call durable. An applied index that was read before it is *known
+    /// durable* when this succeeds. A failure poisons the store; it is never tried again (HAZARDS H22).
+    pub fn flush_wal(&self) -> Result<(), EngineError> {
+        // Counted down before the sync: writes that come while it runs may not be covered by it.
+        let covered = self.unsynced_bytes.load(Relaxed);
+        self.poison.guard("sync", || self.db.flush_wal(true))?;
+        let _ = self.unsynced_bytes.fetch_update(Relaxed, Relaxed, |bytes| Some(bytes.saturating_sub(covered)));
+        self.syncs.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Bytes of all batches written since the last [`DataStore::flush_wal`] (or the opening): when it is worth another.
+    pub fn bytes_since_flush(&self) -> u64 {
+        self.unsynced_bytes.load(Relaxed)
+    }
+
+    /// Bytes of all batches written since the store was opened.
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written.load(Relaxed)
+    }
+
+    /// Syncs since the store was opened.
+    pub fn syncs(&self) -> u64 {
+        self.syncs.load(Relaxed)
+    }
+
+    /// Makes the next write or sync fail.
+    #[cfg(test)]
+    pub(crate) fn fail_next_write(&self) {
+        self.poison.fail_next();
+    }
+}
+
+fn to_batch(writes: &[Write]) -> WriteBatch {
+    let mut batch = WriteBatch::default();
+    for write in writes {
+        match write {
+            Write::Put { key, value } => batch.put(key, value),
+            Write::Delete { key } => batch.delete(key),
+            Write::DeleteRange { start, end } => batch.delete_range(start, end),
+        }
+    }
+    batch
+}
+
+/// Refuses a store with a row of a kind that this build does not know: a seek a kind.
+fn refuse_unknown_kinds(db: &DB) -> Result<(), EngineError> {
+    let mut iterator = db.raw_iterator();
+    iterator.seek_to_first();
+    while let Some(key) = iterator.key() {
+        let kind: Kind =
+            Kind::of(key).map_err(|error| EngineError::Unknown { store: StoreKind::Data, what: error.to_string() })?;
+        iterator.seek([kind as u8 + 1]);
+    }
+    iterator.status().map_err(EngineError::rocksdb(StoreKind::Data, "read"))
+}

@@ -1,0 +1,137 @@
+//! How the two RocksDB instances are tuned, and how much memory they may take.
+
+use std::path::Path;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, Options, WriteBufferManager, WriteOptions,
+};
+
+use crate::{EngineError, StoreKind};
+
+/// What a node may spend on its stores. The sum of the three sizes is about what RocksDB takes in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Cache of uncompressed blocks, indexes and filters of `data/`, in bytes.
+    pub block_cache_bytes: usize,
+    /// All memtables of `data/` together, in bytes; two thirds of it may be waiting to be flushed.
+    pub data_memtable_bytes: usize,
+    /// All memtables of `raft/` together, in bytes.
+    pub raft_memtable_bytes: usize,
+    /// Threads for flushes and compactions of each store.
+    pub background_jobs: i32,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            block_cache_bytes: 64 << 20,
+            data_memtable_bytes: 96 << 20,
+            raft_memtable_bytes: 96 << 20,
+            background_jobs: 2,
+        }
+    }
+}
+
+/// Memtables of a store: one that takes writes and two that wait for their flush.
+const MEMTABLES: i32 = 3;
+/// Open files of a store; each costs its index and filter blocks when it is not in the cache.
+const OPEN_FILES: i32 = 512;
+/// RocksDB's own text logs: four of 4 MiB.
+const INFO_LOGS: usize = 4;
+const INFO_LOG_BYTES: usize = 4 << 20;
+
+impl EngineOptions {
+    fn common(&self, memtable_bytes: usize) -> Options {
+        let mut options = Options::default();
+        options.set_write_buffer_size(memtable_bytes / MEMTABLES as usize);
+        options.set_max_write_buffer_number(MEMTABLES);
+        options.set_max_background_jobs(self.background_jobs);
+        options.set_max_open_files(OPEN_FILES);
+        options.set_bytes_per_sync(1 << 20);
+        options.set_wal_bytes_per_sync(512 << 10);
+        options.set_keep_log_file_num(INFO_LOGS);
+        options.set_max_log_file_size(INFO_LOG_BYTES);
+        options.set_stats_dump_period_sec(0);
+        options.set_stats_persist_period_sec(0);
+        options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(memtable_bytes, false));
+        options
+    }
+
+    /// For `raft/`: rows live for seconds, are read in order and rarely.
+    pub(crate) fn raft(&self) -> Options {
+        let mut options = self.common(self.raft_memtable_bytes);
+        // A torn tail after a power cut is normal and was never acknowledged; damage before it is not, and votes are in
+        // there: then the store does not open. (Point-in-time would silently drop what is behind the damage: H21.)
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        // A whole WAL file that is gone is damage as well.
+        options.set_track_and_verify_wals_in_manifest(true);
+        options.set_compression_type(DBCompressionType::None);
+        options.set_target_file_size_base(32 << 20);
+        let mut blocks = BlockBasedOptions::default();
+        blocks.set_block_cache(&Cache::new_lru_cache(8 << 20));
+        blocks.set_block_size(32 << 10);
+        blocks.set_format_version(5);
+        options.set_block_based_table_factory(&blocks);
+        options
+    }
+
+    /// For `data/`: point reads, short scans, and lost unsynced writes that the log makes good.
+    pub(crate) fn data(&self) -> Options {
+        let mut options = self.common(self.data_memtable_bytes);
+        // What was not synced may go: it is applied again. What was synced and is damaged shows as an applied index
+        // below the purged log, and the replica is made anew.
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        self.data_tables(&mut options);
+        options
+    }
+
+    /// How tables of `data/` are written: also those of snapshots, which are taken in as they are.
+    pub(crate) fn data_tables(&self, options: &mut Options) {
+        let none = DBCompressionType::None;
+        let lz4 = DBCompressionType::Lz4;
+        options.set_compression_per_level(&[none, none, lz4, lz4, lz4, lz4, lz4]);
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(0.02);
+        options.set_target_file_size_base(64 << 20);
+        options.set_level_compaction_dynamic_level_bytes(true);
+        let mut blocks = BlockBasedOptions::default();
+        blocks.set_block_cache(&Cache::new_lru_cache(self.block_cache_bytes));
+        blocks.set_cache_index_and_filter_blocks(true);
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        blocks.set_whole_key_filtering(true);
+        blocks.set_bloom_filter(10.0, false);
+        blocks.set_block_size(16 << 10);
+        blocks.set_format_version(5);
+        options.set_block_based_table_factory(&blocks);
+    }
+
+    /// For the files of a snapshot.
+    pub(crate) fn snapshot_files() -> Options {
+        let mut options = Options::default();
+        // These are read once, by checksum, and then ingested: no cache is needed to write them.
+        Self { block_cache_bytes: 0, ..Self::default() }.data_tables(&mut options);
+        options.set_compression_type(DBCompressionType::Lz4);
+        options
+    }
+}
+
+/// A store is either made, and must not be there, or opened, and must be: RocksDB never decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Open {
+    Create,
+    Existing,
+}
+
+/// Opens a RocksDB instance.
+pub(crate) fn open(store: StoreKind, path: &Path, mut options: Options, how: Open) -> Result<DB, EngineError> {
+    options.create_if_missing(how == Open::Create);
+    options.set_error_if_exists(how == Open::Create);
+    DB::open(&options, path).map_err(EngineError::rocksdb(store, "open"))
+}
+
+/// Options of a write that is durable when it returns.
+pub(crate) fn synced() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    options
+}

@@ -1,0 +1,112 @@
+//! `raft/`: the logs, votes and commit indexes of all shards of a node, the record of each replica, the node's copy of
+//! the cluster map and the highest incarnation seen of each peer.
+//!
+//! One writer collects a [`LogBatch`] and writes it with at most one sync. It must not know what an entry means, nor any
+//! rule of Raft beyond "what is appended replaces what was there".
+
+mod batch;
+mod plan;
+mod recovery;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use granary_proto::storage::Identity;
+use parking_lot::Mutex;
+use rocksdb::{DB, WriteOptions};
+
+pub use batch::LogBatch;
+pub use recovery::{Recovered, RecoveredLog, RecoveredReplica, TailLimits};
+pub use rows::{LogId, LogState};
+
+use crate::{
+    EngineError, EngineOptions, StoreKind, header,
+    options::{self, Open},
+    poison::Poison,
+};
+
+/// Most rows that one purge of a log deletes in one batch.
+pub const MAX_PURGED: u64 = 8192;
+
+/// See the module.
+pub struct RaftStore {
+    db: DB,
+    poison: Poison,
+    /// How far each log reaches, as on disk. Held through a write, so that batches are planned one behind the other.
+    logs: Mutex<HashMap<LogId, plan::Extent>>,
+    syncs: AtomicU64,
+    bytes_written: AtomicU64,
+}
+
+impl RaftStore {
+    /// Makes the store in `path`, where none may be, for the node `identity`; synced.
+    pub(crate) fn create(path: &Path, identity: &Identity, options: &EngineOptions) -> Result<Self, EngineError> {
+        let db = options::open(StoreKind::Raft, path, options.raft(), Open::Create)?;
+        db.put_opt([rows::HEADER], header::encode(StoreKind::Raft, identity), &options::synced())
+            .map_err(EngineError::rocksdb(StoreKind::Raft, "write the header"))?;
+        Self::over(db)
+    }
+
+    /// Opens the store in `path`, which must be there and belong to `identity`.
+    pub(crate) fn open(path: &Path, identity: &Identity, options: &EngineOptions) -> Result<Self, EngineError> {
+        let db = options::open(StoreKind::Raft, path, options.raft(), Open::Existing)?;
+        let found = db.get([rows::HEADER]).map_err(EngineError::rocksdb(StoreKind::Raft, "read the header"))?;
+        header::check(StoreKind::Raft, found.as_deref(), identity)?;
+        Self::over(db)
+    }
+
+    fn over(db: DB) -> Result<Self, EngineError> {
+        recovery::refuse_unknown_kinds(&db)?;
+        let logs = Mutex::new(recovery::load_extents(&db)?);
+        let poison = Poison::new(StoreKind::Raft);
+        Ok(Self { db, poison, logs, syncs: AtomicU64::new(0), bytes_written: AtomicU64::new(0) })
+    }
+
+    /// Writes the batch as one, with one sync when anything in it needs one. On [`EngineError::Refused`] nothing was
+    /// written; any other error poisons the store: every later call fails.
+    pub fn write(&self, batch: LogBatch) -> Result<(), EngineError> {
+        self.poison.check()?;
+        if batch.is_empty() && !batch.must_sync {
+            return Ok(());
+        }
+        let mut logs = self.logs.lock();
+        let plan = plan::plan(batch, &logs)?;
+        let bytes = plan.rows.size_in_bytes() as u64;
+        let mut options = WriteOptions::default();
+        options.set_sync(plan.must_sync);
+        self.poison.guard("write", || self.db.write_opt(plan.rows, &options))?;
+        for (log, extent) in plan.logs {
+            match extent {
+                Some(extent) => logs.insert(log, extent),
+                None => logs.remove(&log),
+            };
+        }
+        self.bytes_written.fetch_add(bytes, Relaxed);
+        if plan.must_sync {
+            self.syncs.fetch_add(1, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Synced writes since the store was opened.
+    pub fn syncs(&self) -> u64 {
+        self.syncs.load(Relaxed)
+    }
+
+    /// Bytes of all batches written since the store was opened.
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written.load(Relaxed)
+    }
+
+    /// Makes the next write fail.
+    #[cfg(test)]
+    pub(crate) fn fail_next_write(&self) {
+        self.poison.fail_next();
+    }
+}

@@ -1,0 +1,210 @@
+//! Makes a snapshot of a shard: all its rows as table files, and a manifest with its state. The one RocksDB snapshot is
+//! taken first, and everything is read from inside it, the applied index too (HAZARDS H9).
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    ops::ControlFlow,
+    path::Path,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use granary_common::ShardId;
+use granary_machine::{rows::KeyRange, shard};
+use granary_proto::raft::{SnapshotChunk, SnapshotFile, SnapshotManifest};
+use prost::Message as _;
+use rocksdb::{Options, SstFileWriter};
+
+use super::{
+    FILE_BYTES, MAX_CHUNK, SNAPSHOT_FORMAT, SnapshotError,
+    staging::{StagingArea, StagingDirectory, file_name},
+};
+use crate::{
+    DataStore, EngineError, EngineOptions, FileError,
+    data_store::{SnapshotView, row_ranges, state_in},
+    files,
+};
+
+/// A snapshot as files on this node. Its directory is removed when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    manifest: SnapshotManifest,
+    directory: Arc<StagingDirectory>,
+}
+
+/// Writes a snapshot of `shard` to `staging`. Other shards, and this one, may be written meanwhile.
+pub fn export(store: &DataStore, shard: ShardId, staging: &StagingArea) -> Result<Exported, SnapshotError> {
+    export_in_files_of(store, shard, staging, FILE_BYTES)
+}
+
+pub(super) fn export_in_files_of(
+    store: &DataStore,
+    shard: ShardId,
+    staging: &StagingArea,
+    file_bytes: u64,
+) -> Result<Exported, SnapshotError> {
+    let view = store.snapshot();
+    let state = state_in(&view, shard)?.ok_or(SnapshotError::NoShard(shard))?;
+    let directory = staging.directory("out")?;
+    let ranges = row_ranges(shard, shard::range(&state));
+    let files = write_files(&view, &ranges, &directory, file_bytes)?;
+    files::sync_directory(directory.path())?;
+    let shard_state = Bytes::from(state.encode_to_vec());
+    let manifest = SnapshotManifest {
+        format: SNAPSHOT_FORMAT,
+        cluster_id: store.identity().cluster_id.clone(),
+        shard_id: shard.0,
+        applied_index: state.applied_index,
+        applied_term: state.applied_term,
+        range: state.range,
+        files,
+        shard_state_crc32c: crc32c::crc32c(&shard_state),
+        shard_state,
+    };
+    Ok(Exported { manifest, directory: Arc::new(directory) })
+}
+
+impl Exported {
+    /// What the files are, and the shard's state.
+    pub fn manifest(&self) -> &SnapshotManifest {
+        &self.manifest
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.manifest.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// All chunks in the order in which the receiver wants them. Reads from disk as it goes; ends after an error.
+    pub fn chunks(&self) -> Chunks {
+        Chunks { exported: self.clone(), file: 0, offset: 0, open: None }
+    }
+}
+
+/// See [`Exported::chunks`].
+#[derive(Debug)]
+pub struct Chunks {
+    exported: Exported,
+    file: usize,
+    offset: u64,
+    open: Option<File>,
+}
+
+impl Iterator for Chunks {
+    type Item = Result<SnapshotChunk, SnapshotError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let bytes = self.exported.manifest.files.get(self.file)?.bytes;
+        let path = self.exported.directory.file(self.file);
+        let chunk = self.read(&path, bytes.saturating_sub(self.offset));
+        match &chunk {
+            Ok(chunk) => {
+                self.offset += chunk.data.len() as u64;
+                if self.offset >= bytes {
+                    (self.file, self.offset, self.open) = (self.file + 1, 0, None);
+                }
+            }
+            Err(_) => self.file = usize::MAX,
+        }
+        Some(chunk)
+    }
+}
+
+impl Chunks {
+    fn read(&mut self, path: &Path, left: u64) -> Result<SnapshotChunk, SnapshotError> {
+        let file = match &mut self.open {
+            Some(file) => file,
+            none => none.insert(File::open(path).map_err(FileError::at("open", path))?),
+        };
+        let mut data = vec![0; left.min(MAX_CHUNK as u64) as usize];
+        file.read_exact(&mut data).map_err(FileError::at("read", path))?;
+        let crc32c = crc32c::crc32c(&data);
+        Ok(SnapshotChunk { file: self.file as u32, offset: self.offset, data: data.into(), crc32c })
+    }
+}
+
+/// Writes all rows of the ranges (in order of key) to as many files as it takes, each synced.
+fn write_files(
+    view: &SnapshotView<'_>,
+    ranges: &[KeyRange],
+    directory: &StagingDirectory,
+    file_bytes: u64,
+) -> Result<Vec<SnapshotFile>, SnapshotError> {
+    let options = EngineOptions::snapshot_files();
+    let mut files = Files { options: &options, directory, file_bytes, current: None, finished: Vec::new() };
+    for range in ranges {
+        let mut failed = None;
+        view.scan_once(&range.start, &range.end, &mut |key, value| match files.put(key, value) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })
+        .map_err(EngineError::from)?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+    }
+    files.finish_current()?;
+    Ok(files.finished)
+}
+
+/// A row of files, each closed when it is long enough.
+struct Files<'a> {
+    options: &'a Options,
+    directory: &'a StagingDirectory,
+    file_bytes: u64,
+    current: Option<SstFileWriter<'a>>,
+    finished: Vec<SnapshotFile>,
+}
+
+impl Files<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), SnapshotError> {
+        let writer = match &mut self.current {
+            Some(writer) => writer,
+            none => {
+                let writer = none.insert(SstFileWriter::create(self.options));
+                writer.open(self.directory.file(self.finished.len())).map_err(cannot_write)?;
+                writer
+            }
+        };
+        writer.put(key, value).map_err(cannot_write)?;
+        if writer.file_size() >= self.file_bytes { self.finish_current() } else { Ok(()) }
+    }
+
+    fn finish_current(&mut self) -> Result<(), SnapshotError> {
+        let Some(mut writer) = self.current.take() else { return Ok(()) };
+        writer.finish().map_err(cannot_write)?;
+        let number = self.finished.len();
+        let path = self.directory.file(number);
+        let (bytes, crc32c) = check_and_sync(&path)?;
+        self.finished.push(SnapshotFile { name: file_name(number), bytes, crc32c });
+        Ok(())
+    }
+}
+
+/// Length and CRC32C of a file as the disk gives it back, and synced.
+fn check_and_sync(path: &Path) -> Result<(u64, u32), FileError> {
+    let read = || -> io::Result<(u64, u32)> {
+        let mut file = File::open(path)?;
+        file.sync_all()?;
+        let mut buffer = vec![0; MAX_CHUNK];
+        let (mut bytes, mut checksum) = (0, 0);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok((bytes, checksum)),
+                length => {
+                    checksum = crc32c::crc32c_append(checksum, &buffer[..length]);
+                    bytes += length as u64;
+                }
+            }
+        }
+    };
+    read().map_err(FileError::at("read and sync", path))
+}
+
+fn cannot_write(error: rocksdb::Error) -> SnapshotError {
+    SnapshotError::Write(error.into_string())
+}
