@@ -6,9 +6,12 @@
 //!
 //! - [`rows`]: how rows of the RocksDB instance `data/` are named and encoded.
 //! - [`View`], [`Write`], [`Overlay`]: what is stored, and what shall be.
+//! - [`kv`]: the machine of data shards. [`meta`]: the machine of the meta shard.
 //! - [`shard`]: the state row every shard has, the meta shard as well.
 
 pub mod errors;
+pub mod kv;
+pub mod meta;
 mod overlay;
 pub mod rows;
 pub mod shard;
