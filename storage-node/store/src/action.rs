@@ -174,6 +174,8 @@ pub struct Install {
     pub position: Position,
     /// To be written with it.
     pub hard_state: HardState,
+    /// Entries behind the snapshot that came with it, to be written with it; often empty.
+    pub entries: Vec<Entry>,
 }
 
 /// Send the files of a snapshot, then the message.

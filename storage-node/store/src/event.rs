@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use granary_common::{
-    NodeId, ReplicaId, ShardId,
+    NodeId, ReplicaId, ShardId, limits,
     log::{Entry, HardState, Position},
 };
 use granary_proto::{map, raft as wire};
@@ -171,6 +171,25 @@ pub struct Recovered {
     pub conf_state: wire::ConfState,
     /// Version, replicas and their nodes at `applied`.
     pub group: map::Group,
+}
+
+impl Recovered {
+    /// How a first voter of a new shard begins: as if from a snapshot at [`limits::FIRST_INDEX`], so that an empty
+    /// learner can never match it and always gets a snapshot with the range and the first voters in it.
+    pub fn founder(group: map::Group) -> Self {
+        let position = Position { index: limits::FIRST_INDEX, term: limits::FIRST_TERM };
+        let mut voters: Vec<u64> = group.replicas.iter().map(|replica| replica.id).collect();
+        voters.sort_unstable();
+        Self {
+            hard_state: HardState { term: position.term, vote: 0, commit: position.index },
+            truncated: position,
+            last_index: position.index,
+            applied: position.index,
+            conf_state: wire::ConfState { voters, ..wire::ConfState::default() },
+            group,
+            ..Self::default()
+        }
+    }
 }
 
 /// A snapshot ready to be sent.

@@ -21,16 +21,16 @@ mod event;
 mod group;
 mod lease;
 mod logger;
-mod memlog;
 mod membership;
+mod memlog;
 mod retain;
 mod rng;
 mod store;
 mod walk;
 
 pub use action::{
-    Actions, Answer, Append, Apply, ApplyEntry, Fetch, Install, Lane, MembershipChange, Persist, PersistItem, Published,
-    Role, Send, SendSnapshot,
+    Actions, Answer, Append, Apply, ApplyEntry, Fetch, Install, Lane, MembershipChange, Persist, PersistItem,
+    Published, Role, Send, SendSnapshot,
 };
 pub use config::{Config, Retention};
 pub use event::{Event, Founding, Recovered, SnapshotMade, Ticket};

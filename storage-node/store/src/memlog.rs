@@ -7,7 +7,7 @@ use std::{cell::RefCell, collections::VecDeque};
 use granary_common::log::Position;
 use raft::{
     Error, GetEntriesContext, RaftState, Storage, StorageError,
-    eraftpb::{ConfState, Entry, HardState, Snapshot},
+    eraftpb::{ConfState, Entry, Snapshot},
 };
 
 use crate::{

@@ -61,7 +61,8 @@ pub(crate) fn purge_to(bounds: &Bounds, sizes: &Sizes, retention: &Retention) ->
     }
     let floor = floor.min(bounds.durable);
     let step = (retention.entries / 8).max(1);
-    let worth_it = floor >= bounds.truncated + step || (floor > bounds.truncated && floor == sizes.floor_for(retention.bytes));
+    let worth_it =
+        floor >= bounds.truncated + step || (floor > bounds.truncated && floor == sizes.floor_for(retention.bytes));
     worth_it.then_some(floor)
 }
 

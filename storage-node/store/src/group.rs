@@ -1,0 +1,548 @@
+//! One Raft group of this node: a `RawNode` and what stands around it.
+
+mod collect;
+mod lead;
+mod publish;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use granary_common::{
+    NodeId, ReplicaId, ShardId,
+    log::{HardState, Position},
+};
+use granary_proto::{map, raft as wire};
+use raft::{
+    GetEntriesContext, RawNode, StateRole,
+    eraftpb::{Message, MessageType},
+};
+
+use crate::{
+    action::{Actions, Answer, Install, Published},
+    config::Config,
+    convert,
+    event::{Founding, Recovered, SnapshotMade, Ticket},
+    lease::Lease,
+    logger::logger,
+    membership,
+    memlog::MemLog,
+    retain::Sizes,
+    rng::Rng,
+};
+
+/// Ticks between two questions of a replica that hears nothing from its group, and between two notices to one that is out.
+const NOTICE_TICKS: u64 = 100;
+
+/// A Ready whose writes are on their way to the disk, and the messages that wait for them.
+struct Unpersisted {
+    /// Of the store's batch.
+    batch: u64,
+    /// Of the Ready.
+    ready: u64,
+    /// Term that is on disk once this is.
+    term: Option<u64>,
+    held: Vec<Message>,
+}
+
+/// A snapshot that is being installed: the group hands out nothing until it is.
+struct Installing {
+    ready: u64,
+    index: u64,
+    held: Vec<Message>,
+}
+
+/// ReadIndex questions of one round.
+struct Asked {
+    context: u64,
+    tickets: Vec<Ticket>,
+    at_tick: u64,
+}
+
+pub(crate) struct Group {
+    pub(crate) shard: ShardId,
+    pub(crate) replica: ReplicaId,
+    own_node: NodeId,
+    node: RawNode<MemLog>,
+    /// As of the last membership entry handed to the applier (or the snapshot); version 0: no state yet.
+    group: map::Group,
+    target: map::Target,
+    /// What the map says of the group: whom to ask when all own peers are gone.
+    map_group: map::Group,
+    /// Where replicas that spoke to us live, when the group does not tell.
+    seen_nodes: BTreeMap<u64, NodeId>,
+    lease: Lease,
+    /// Proposed here and not yet handed out, by index: (term, ticket).
+    proposed: BTreeMap<u64, (u64, Ticket)>,
+    reads_new: Vec<Ticket>,
+    reads_asked: VecDeque<Asked>,
+    /// Ready once this index is applied.
+    reads_waiting: Vec<(u64, Vec<Ticket>)>,
+    next_read: u64,
+    unpersisted: VecDeque<Unpersisted>,
+    installing: Option<Installing>,
+    /// Commit moved, nothing else: written with the next batch.
+    lazy_commit: bool,
+    synced_term: u64,
+    /// (term, leads) as of the last look.
+    last_seen: (u64, StateRole),
+    sizes: Sizes,
+    durable: u64,
+    offered_snapshot: Option<(u64, u64, u64)>,
+    making_snapshot: bool,
+    waiting_for_snapshot: Vec<u64>,
+    fetches: BTreeMap<u64, GetEntriesContext>,
+    next_fetch: u64,
+    refuse_votes_until_ns: u64,
+    ticks: u64,
+    leader_lost_tick: u64,
+    last_notice_tick: Option<u64>,
+    destroying: bool,
+    settled_at: Option<(u64, u64)>,
+    published: Option<publish::Face>,
+    tick_offset: u64,
+}
+
+impl Group {
+    pub(crate) fn start(
+        config: &Config,
+        rng: &mut Rng,
+        now_ns: u64,
+        (shard, replica): (ShardId, ReplicaId),
+        mut recovered: Recovered,
+        founding: Founding,
+    ) -> raft::Result<Self> {
+        let raft_config = raft::Config {
+            id: replica.0,
+            election_tick: config.election_ticks,
+            heartbeat_tick: config.heartbeat_ticks,
+            max_election_tick: config.max_election_ticks,
+            applied: recovered.applied,
+            max_size_per_msg: config.max_append_bytes,
+            max_inflight_msgs: config.max_inflight_appends,
+            max_uncommitted_size: config.max_uncommitted_bytes.max(config.max_append_bytes),
+            max_committed_size_per_ready: config.max_apply_bytes,
+            check_quorum: true,
+            pre_vote: true,
+            ..raft::Config::default()
+        };
+        let durable = recovered.truncated.index;
+        let synced_term = recovered.hard_state.term;
+        let log = MemLog::new(&mut recovered);
+        let node = RawNode::new(&raft_config, log, &logger(shard.0))?;
+        let mut group = Self {
+            shard,
+            replica,
+            own_node: config.node,
+            node,
+            group: recovered.group,
+            target: map::Target::default(),
+            map_group: map::Group::default(),
+            seen_nodes: BTreeMap::new(),
+            lease: Lease::default(),
+            proposed: BTreeMap::new(),
+            reads_new: Vec::new(),
+            reads_asked: VecDeque::new(),
+            reads_waiting: Vec::new(),
+            next_read: 0,
+            unpersisted: VecDeque::new(),
+            installing: None,
+            lazy_commit: false,
+            synced_term,
+            last_seen: (0, StateRole::Follower),
+            sizes: Sizes::default(),
+            durable,
+            offered_snapshot: None,
+            making_snapshot: false,
+            waiting_for_snapshot: Vec::new(),
+            fetches: BTreeMap::new(),
+            next_fetch: 0,
+            refuse_votes_until_ns: 0,
+            ticks: 0,
+            leader_lost_tick: 0,
+            last_notice_tick: None,
+            destroying: false,
+            settled_at: None,
+            published: None,
+            tick_offset: u64::from(shard.0) % config.heartbeat_ticks as u64,
+        };
+        group.look(config, rng);
+        match founding {
+            // It may have promised its leader not to vote for others, and does not remember (HAZARDS H16).
+            Founding::Restarted => group.refuse_votes_until_ns = now_ns + config.election_timeout_ns(),
+            Founding::Founder { preferred: true } => group.campaign(),
+            Founding::Founder { preferred: false } | Founding::Learner => {}
+        }
+        if founding == Founding::Restarted && group.is_sole_voter() {
+            group.campaign();
+        }
+        Ok(group)
+    }
+
+    fn campaign(&mut self) {
+        // An error says that this replica cannot campaign now; elections go on by time.
+        let _ = self.node.campaign();
+    }
+
+    fn is_sole_voter(&self) -> bool {
+        let conf = self.node.raft.prs().conf();
+        conf.voters().contains(self.replica.0) && self.node.raft.prs().is_singleton()
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+
+    fn leader_node(&self) -> Option<NodeId> {
+        match self.node.raft.leader_id {
+            0 => None,
+            id => self.node_of(id),
+        }
+    }
+
+    fn node_of(&self, replica: u64) -> Option<NodeId> {
+        let in_group = |group: &map::Group| group.replicas.iter().find(|r| r.id == replica).map(|r| NodeId(r.node_id));
+        in_group(&self.group)
+            .or_else(|| self.target.replicas.iter().find(|r| r.id == replica).map(|r| NodeId(r.node_id)))
+            .or_else(|| self.seen_nodes.get(&replica).copied())
+    }
+
+    /// A tick: messages that were queued have been handled before it.
+    pub(crate) fn tick(&mut self, config: &Config, rng: &mut Rng, now_ns: u64, away: bool, out: &mut Actions) {
+        self.ticks += 1;
+        if self.installing.is_some() {
+            return;
+        }
+        // A voter that became the only one while writes are on their way would lead without having them on disk.
+        if !(self.is_sole_voter() && !self.leads() && !self.unpersisted.is_empty()) {
+            self.node.tick();
+        }
+        self.look(config, rng);
+        self.retry_reads(config);
+        self.expire_snapshot(out);
+        if self.leads() {
+            self.leader_lost_tick = self.ticks;
+            if (self.ticks + self.tick_offset).is_multiple_of(config.heartbeat_ticks as u64) {
+                self.walk(away);
+            }
+        } else if self.node.raft.leader_id != 0 {
+            self.leader_lost_tick = self.ticks;
+        } else if self.ticks >= self.leader_lost_tick + NOTICE_TICKS {
+            self.leader_lost_tick = self.ticks;
+            self.ask_whether_out(now_ns, out);
+        }
+    }
+
+    /// Notices a change of term or role: timeouts are drawn anew from the store's own generator, the lease begins anew.
+    fn look(&mut self, config: &Config, rng: &mut Rng) {
+        let seen = (self.node.raft.term, self.node.raft.state);
+        if seen == self.last_seen {
+            return;
+        }
+        if seen.0 != self.last_seen.0 {
+            self.lease.reset();
+        }
+        self.last_seen = seen;
+        let timeout = rng.between(config.election_ticks, config.max_election_ticks);
+        self.node.raft.set_randomized_election_timeout(timeout);
+    }
+
+    pub(crate) fn message(
+        &mut self,
+        config: &Config,
+        rng: &mut Rng,
+        now_ns: u64,
+        message: wire::RaftMessage,
+        out: &mut Actions,
+    ) {
+        let (from, from_node) = (message.from_replica, NodeId(message.from_node));
+        let body = match message.body {
+            Some(wire::raft_message::Body::Notice(notice)) => {
+                return self.notice(now_ns, (from, from_node), message.to_replica, &notice, out);
+            }
+            Some(wire::raft_message::Body::Raft(body)) if message.to_replica == self.replica.0 => body,
+            Some(wire::raft_message::Body::Raft(_)) | None => return,
+        };
+        let Some(body) = convert::body_to_raft(body, from, self.replica.0) else {
+            tracing::warn!(shard = self.shard.0, from = from_node.0, "dropped a message of a kind that is not known");
+            return;
+        };
+        let kind = body.get_msg_type();
+        let vote_request = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        if vote_request && now_ns < self.refuse_votes_until_ns && &body.context[..] != raft::CAMPAIGN_TRANSFER {
+            return;
+        }
+        if kind == MessageType::MsgTimeoutNow && !self.unpersisted.is_empty() && self.is_sole_voter() {
+            return;
+        }
+        if self.group.version > 0 && !self.group.replicas.iter().any(|replica| replica.id == from) {
+            self.seen_nodes.insert(from, from_node);
+            if vote_request || self.leads() {
+                self.tell_group((from, from_node), now_ns, out);
+            }
+        } else if self.node_of(from).is_none() {
+            self.seen_nodes.insert(from, from_node);
+        }
+        let (term, commit_of_append) = (body.term, message.commit_index);
+        // An error names a message that is of no use here; Raft sends again what matters.
+        let _ = self.node.step(body);
+        self.look(config, rng);
+        if term != self.node.raft.term {
+            return;
+        }
+        let from_leader = matches!(kind, MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot);
+        let response = matches!(kind, MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse);
+        // Only messages of a leader make a follower refuse others, so only those are echoed, and only answers to them
+        // count: a vote does not stop the voter from voting for somebody else in the next term.
+        if from_leader && self.node.raft.leader_id == from {
+            self.lease.handled(from, message.sent_at_ns, 0);
+            self.lease.leader_committed(message.echo_ns, commit_of_append, self.node.raft.raft_log.applied);
+        } else if response && self.leads() {
+            self.lease.handled(from, message.sent_at_ns, message.echo_ns);
+        }
+    }
+
+    pub(crate) fn propose(&mut self, ticket: Ticket, data: bytes::Bytes, out: &mut Actions) {
+        if !self.leads() {
+            out.answers.push((ticket, Answer::NotLeader { leader: self.leader_node() }));
+            return;
+        }
+        let mut entry = raft::eraftpb::Entry::default();
+        entry.data = data;
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgPropose);
+        message.from = self.replica.0;
+        message.set_entries(vec![entry].into());
+        match self.node.raft.step(message) {
+            Ok(()) => {
+                let index = self.node.raft.raft_log.last_index();
+                self.proposed.insert(index, (self.node.raft.term, ticket));
+            }
+            Err(_) => out.answers.push((ticket, Answer::Busy)),
+        }
+    }
+
+    pub(crate) fn read(&mut self, ticket: Ticket, out: &mut Actions) {
+        if self.leads() {
+            self.reads_new.push(ticket);
+        } else {
+            out.answers.push((ticket, Answer::NotLeader { leader: self.leader_node() }));
+        }
+    }
+
+    pub(crate) fn persisted(&mut self, batch: u64, now_ns: u64, out: &mut Actions) {
+        while let Some(done) = self.unpersisted.pop_front_if(|front| front.batch <= batch) {
+            if let Some(term) = done.term {
+                self.synced_term = term;
+            }
+            self.node.on_persist_ready(done.ready);
+            self.send(done.held, now_ns, out);
+        }
+    }
+
+    pub(crate) fn applied(&mut self, index: u64, config: &Config) {
+        if index <= self.node.raft.raft_log.applied {
+            return;
+        }
+        self.node.advance_apply_to(index);
+        self.lease.applied(index);
+        self.node.mut_store().trim(index, config.memory_entries, config.memory_bytes);
+    }
+
+    pub(crate) fn installed(&mut self, group: map::Group, now_ns: u64, out: &mut Actions) {
+        let Some(installing) = self.installing.take() else { return };
+        self.group = group;
+        self.synced_term = self.node.raft.term;
+        self.node.on_persist_ready(installing.ready);
+        self.node.advance_apply_to(installing.index);
+        self.lease.applied(installing.index);
+        self.durable = installing.index;
+        self.send(installing.held, now_ns, out);
+    }
+
+    pub(crate) fn fetched(&mut self, id: u64, entries: Vec<granary_common::log::Entry>) {
+        let Some(context) = self.fetches.remove(&id) else { return };
+        self.node.mut_store().set_fetched(entries.into_iter().map(convert::entry_to_raft).collect());
+        self.node.on_entries_fetched(context);
+        self.node.mut_store().clear_fetched();
+    }
+
+    pub(crate) fn durable(&mut self, index: u64) {
+        self.durable = index.max(self.durable);
+    }
+
+    /// Puts the messages into envelopes. One that hands leadership over ends the lease first.
+    fn send(&mut self, messages: Vec<Message>, now_ns: u64, out: &mut Actions) {
+        for message in messages {
+            let kind = message.get_msg_type();
+            if kind == MessageType::MsgTimeoutNow {
+                self.lease.hand_over();
+            }
+            let to = message.to;
+            let Some(to_node) = self.node_of(to) else { continue };
+            let snapshot_id = (kind == MessageType::MsgSnapshot).then(|| convert::snapshot_id(message.get_snapshot()));
+            let envelope = wire::RaftMessage {
+                echo_ns: self.lease.echo_for(to),
+                body: Some(wire::raft_message::Body::Raft(convert::body_from_raft(message))),
+                ..self.envelope(to, now_ns)
+            };
+            if let Some(snapshot_id) = snapshot_id {
+                out.send_snapshots.push(crate::SendSnapshot { to: to_node, snapshot_id, message: envelope });
+                continue;
+            }
+            let lane = match kind {
+                MessageType::MsgHeartbeat | MessageType::MsgHeartbeatResponse => crate::Lane::Heartbeats,
+                _ => crate::Lane::Appends,
+            };
+            out.sends.push(crate::Send { to: to_node, lane, message: envelope });
+        }
+    }
+
+    fn envelope(&self, to: u64, now_ns: u64) -> wire::RaftMessage {
+        wire::RaftMessage {
+            shard_id: self.shard.0,
+            from_replica: self.replica.0,
+            to_replica: to,
+            from_node: self.own_node.0,
+            sent_at_ns: now_ns,
+            echo_ns: 0,
+            commit_index: self.node.raft.raft_log.committed,
+            body: None,
+        }
+    }
+
+    /// Tells a replica that is not in this group who is.
+    fn tell_group(&mut self, (to, to_node): (u64, NodeId), now_ns: u64, out: &mut Actions) {
+        if self.last_notice_tick.is_some_and(|last| self.ticks < last + NOTICE_TICKS / 10) {
+            return;
+        }
+        self.last_notice_tick = Some(self.ticks);
+        self.send_notice((to, to_node), false, now_ns, out);
+    }
+
+    fn send_notice(&self, (to, to_node): (u64, NodeId), question: bool, now_ns: u64, out: &mut Actions) {
+        let notice = wire::GroupNotice { group: Some(self.group.clone()), question };
+        let message =
+            wire::RaftMessage { body: Some(wire::raft_message::Body::Notice(notice)), ..self.envelope(to, now_ns) };
+        out.sends.push(crate::Send { to: to_node, lane: crate::Lane::Appends, message });
+    }
+
+    /// A replica that hears nothing asks everyone who may know whether it is out: Raft does not tell a removed one.
+    fn ask_whether_out(&self, now_ns: u64, out: &mut Actions) {
+        if self.group.version == 0 {
+            return;
+        }
+        let everyone = self.group.replicas.iter().chain(&self.map_group.replicas).chain(&self.target.replicas);
+        let nodes: std::collections::BTreeSet<u64> =
+            everyone.map(|replica| replica.node_id).filter(|node| *node != self.own_node.0).collect();
+        for node in nodes {
+            self.send_notice((0, NodeId(node)), true, now_ns, out);
+        }
+    }
+
+    fn notice(
+        &mut self,
+        now_ns: u64,
+        (from, from_node): (u64, NodeId),
+        to: u64,
+        notice: &wire::GroupNotice,
+        out: &mut Actions,
+    ) {
+        let named = |group: &map::Group, id: u64| group.replicas.iter().any(|replica| replica.id == id);
+        let Some(theirs) = &notice.group else { return };
+        if notice.question {
+            if self.group.version > theirs.version && !named(&self.group, from) {
+                self.send_notice((from, from_node), false, now_ns, out);
+            }
+        } else if to == self.replica.0
+            && self.group.version > 0
+            && theirs.version > self.group.version
+            && !named(theirs, self.replica.0)
+        {
+            self.destroy(out);
+        }
+    }
+
+    fn destroy(&mut self, out: &mut Actions) {
+        if !std::mem::replace(&mut self.destroying, true) {
+            out.destroys.push((self.shard, self.replica));
+        }
+    }
+
+    /// What the map says: only a newer target counts.
+    pub(crate) fn target(&mut self, shard: map::Shard, out: &mut Actions) {
+        if let Some(group) = shard.group {
+            self.map_group = group;
+        }
+        let Some(target) = shard.target.filter(|target| target.number > self.target.number) else { return };
+        self.target = target;
+        self.settled_at = None;
+        // A learner without state has promised nothing to anyone: the map alone may end it.
+        if self.group.version == 0 && !self.target.replicas.iter().any(|replica| replica.id == self.replica.0) {
+            self.destroy(out);
+        }
+    }
+
+    pub(crate) fn unreachable(&mut self, node: NodeId) {
+        if !self.leads() {
+            return;
+        }
+        let there: Vec<u64> =
+            self.group.replicas.iter().filter(|replica| replica.node_id == node.0).map(|replica| replica.id).collect();
+        for id in there.into_iter().filter(|id| *id != self.replica.0) {
+            self.node.report_unreachable(id);
+        }
+    }
+
+    pub(crate) fn snapshot_made(&mut self, made: Option<SnapshotMade>, out: &mut Actions) {
+        self.making_snapshot = false;
+        let waiting = std::mem::take(&mut self.waiting_for_snapshot);
+        let Some(made) = made else { return };
+        self.withdraw_snapshot(out);
+        self.offered_snapshot = Some((made.id, made.position.index, self.ticks));
+        self.node.mut_store().offer_snapshot(&made);
+        if self.leads() {
+            for to in waiting {
+                if self.node.raft.prs().get(to).is_some() {
+                    self.node.raft.send_append(to);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn snapshot_sent(&mut self, to: ReplicaId, accepted: bool) {
+        let status = if accepted { raft::SnapshotStatus::Finish } else { raft::SnapshotStatus::Failure };
+        self.node.report_snapshot(to.0, status);
+    }
+
+    fn withdraw_snapshot(&mut self, out: &mut Actions) {
+        if let Some((id, _, _)) = self.offered_snapshot.take() {
+            self.node.mut_store().withdraw_snapshot();
+            out.drop_snapshots.push(id);
+        }
+    }
+
+    fn last_position(&self) -> Position {
+        let log = &self.node.raft.raft_log;
+        Position { index: log.last_index(), term: log.last_term() }
+    }
+
+    fn hard_state(&self) -> HardState {
+        convert::hard_state_from_raft(&self.node.raft.hard_state())
+    }
+
+    /// The group ends here: whoever waits learns that the outcome is open.
+    pub(crate) fn stop(mut self, out: &mut Actions) {
+        self.give_up_callers(out);
+        self.withdraw_snapshot(out);
+        out.publish.push(Published { shard: self.shard, replica: self.replica, gone: true, ..Published::default() });
+    }
+
+    fn give_up_callers(&mut self, out: &mut Actions) {
+        let leader = self.leader_node();
+        out.answers
+            .extend(std::mem::take(&mut self.proposed).into_values().map(|(_, ticket)| (ticket, Answer::Unknown)));
+        let asked = self.reads_asked.drain(..).flat_map(|asked| asked.tickets);
+        let waiting = self.reads_waiting.drain(..).flat_map(|(_, tickets)| tickets);
+        let reads = self.reads_new.drain(..).chain(asked).chain(waiting);
+        out.answers.extend(reads.map(|ticket| (ticket, Answer::NotLeader { leader })));
+    }
+}

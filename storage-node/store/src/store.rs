@@ -1,0 +1,196 @@
+//! The store itself: which group an event is for, and one drain for all groups.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use granary_common::{NodeId, ReplicaId, ShardId};
+
+use crate::{
+    action::{Actions, Answer, Persist},
+    config::Config,
+    event::{Event, Founding, Recovered},
+    group::Group,
+    rng::Rng,
+};
+
+/// All groups of one node. See the crate's documentation.
+pub struct Store {
+    config: Config,
+    rng: Rng,
+    groups: BTreeMap<ShardId, Group>,
+    /// Groups with something to collect.
+    dirty: BTreeSet<ShardId>,
+    next_batch: u64,
+    /// Groups that wait for a batch, by its number.
+    waiting: BTreeMap<u64, Vec<ShardId>>,
+    away: bool,
+    out: Actions,
+}
+
+impl Store {
+    /// A store without groups.
+    pub fn new(config: Config) -> Self {
+        let rng = Rng::new(config.seed);
+        Self {
+            config,
+            rng,
+            groups: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            next_batch: 1,
+            waiting: BTreeMap::new(),
+            away: false,
+            out: Actions::default(),
+        }
+    }
+
+    /// The node it belongs to.
+    pub fn node(&self) -> NodeId {
+        self.config.node
+    }
+
+    /// Takes one event in. `now_ns` is CLOCK_BOOTTIME and never runs backwards.
+    pub fn handle(&mut self, now_ns: u64, event: Event) {
+        match event {
+            Event::Tick => self.tick(now_ns),
+            Event::Message(message) => {
+                let Some(group) = self.groups.get_mut(&ShardId(message.shard_id)) else { return };
+                self.dirty.insert(group.shard);
+                group.message(&self.config, &mut self.rng, now_ns, message, &mut self.out);
+            }
+            Event::Propose { shard, ticket, data } => match self.groups.get_mut(&shard) {
+                Some(group) => {
+                    self.dirty.insert(shard);
+                    group.propose(ticket, data, &mut self.out);
+                }
+                None => self.out.answers.push((ticket, Answer::NoReplica)),
+            },
+            Event::Read { shard, ticket } => match self.groups.get_mut(&shard) {
+                Some(group) => {
+                    self.dirty.insert(shard);
+                    group.read(ticket, &mut self.out);
+                }
+                None => self.out.answers.push((ticket, Answer::NoReplica)),
+            },
+            Event::Persisted { number } => self.persisted(number, now_ns),
+            Event::Applied { shard, replica, index } => {
+                if let Some(group) = of(&mut self.groups, shard, replica) {
+                    self.dirty.insert(shard);
+                    group.applied(index, &self.config);
+                    group.answer_reads(&mut self.out);
+                }
+            }
+            Event::Start { shard, replica, recovered, founding } => {
+                self.start(now_ns, shard, replica, *recovered, founding);
+            }
+            Event::Stop { shard, replica } => {
+                if of(&mut self.groups, shard, replica).is_some()
+                    && let Some(group) = self.groups.remove(&shard)
+                {
+                    self.dirty.remove(&shard);
+                    group.stop(&mut self.out);
+                }
+            }
+            Event::LeadersAway { away } => self.away = away,
+            Event::Unreachable { node } => {
+                for group in self.groups.values_mut() {
+                    group.unreachable(node);
+                }
+            }
+            Event::Report => {
+                for group in self.groups.values() {
+                    group.report(&mut self.out);
+                }
+            }
+            other => self.handle_of_group(now_ns, other),
+        }
+    }
+
+    /// The rarer events of one group.
+    fn handle_of_group(&mut self, now_ns: u64, event: Event) {
+        let (shard, replica) = match &event {
+            Event::Fetched { shard, replica, .. }
+            | Event::SnapshotMade { shard, replica, .. }
+            | Event::Installed { shard, replica, .. }
+            | Event::Durable { shard, replica, .. } => (*shard, Some(*replica)),
+            Event::Target { shard } => (ShardId(shard.id), None),
+            Event::TransferLeader { shard, .. } | Event::SnapshotSent { shard, .. } => (*shard, None),
+            _ => return,
+        };
+        let Some(group) = self.groups.get_mut(&shard) else { return };
+        if replica.is_some_and(|replica| replica != group.replica) {
+            return;
+        }
+        self.dirty.insert(shard);
+        match event {
+            Event::Fetched { id, entries, .. } => group.fetched(id, entries),
+            Event::SnapshotMade { made, .. } => group.snapshot_made(made, &mut self.out),
+            Event::Installed { group: membership, .. } => group.installed(membership, now_ns, &mut self.out),
+            Event::Durable { index, .. } => group.durable(index),
+            Event::Target { shard } => group.target(shard, &mut self.out),
+            Event::TransferLeader { to, .. } => group.transfer(to),
+            Event::SnapshotSent { to, accepted, .. } => group.snapshot_sent(to, accepted),
+            _ => {}
+        }
+    }
+
+    /// Collects what all touched groups have ready: one batch to persist for all of them.
+    pub fn drain(&mut self, now_ns: u64) -> Actions {
+        let batch = self.next_batch;
+        let mut items = Vec::new();
+        let mut must_sync = false;
+        let mut waits = Vec::new();
+        for shard in std::mem::take(&mut self.dirty) {
+            let Some(group) = self.groups.get_mut(&shard) else { continue };
+            let before = items.len();
+            group.collect(batch, now_ns, &mut items, &mut must_sync, &mut self.out);
+            if items.len() > before {
+                waits.push(shard);
+            }
+            items.extend(group.purge(&self.config));
+            group.publish(&self.config, now_ns, &mut self.out);
+        }
+        if !items.is_empty() {
+            self.next_batch += 1;
+            self.waiting.insert(batch, waits);
+            self.out.persist = Some(Persist { number: batch, must_sync, items });
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn tick(&mut self, now_ns: u64) {
+        for (shard, group) in &mut self.groups {
+            group.tick(&self.config, &mut self.rng, now_ns, self.away, &mut self.out);
+            self.dirty.insert(*shard);
+        }
+    }
+
+    fn persisted(&mut self, number: u64, now_ns: u64) {
+        while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() <= number) {
+            let batch = *entry.key();
+            for shard in entry.remove() {
+                if let Some(group) = self.groups.get_mut(&shard) {
+                    self.dirty.insert(shard);
+                    group.persisted(batch, now_ns, &mut self.out);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, now_ns: u64, shard: ShardId, replica: ReplicaId, recovered: Recovered, founding: Founding) {
+        if self.groups.contains_key(&shard) {
+            tracing::error!(shard = shard.0, "a second replica of one shard was to start here: refused");
+            return;
+        }
+        match Group::start(&self.config, &mut self.rng, now_ns, (shard, replica), recovered, founding) {
+            Ok(group) => {
+                self.groups.insert(shard, group);
+                self.dirty.insert(shard);
+            }
+            Err(error) => tracing::error!(shard = shard.0, replica = replica.0, %error, "a group does not start"),
+        }
+    }
+}
+
+/// The group of this shard, if it is this replica.
+fn of(groups: &mut BTreeMap<ShardId, Group>, shard: ShardId, replica: ReplicaId) -> Option<&mut Group> {
+    groups.get_mut(&shard).filter(|group| group.replica == replica)
+}
