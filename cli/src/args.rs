@@ -49,6 +49,24 @@ pub enum Format {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Print what a key holds
+    Get(commands::get::Args),
+    /// Make a key hold a value
+    Put(commands::put::Args),
+    /// Delete a key, or a range of keys
+    Delete(commands::delete::Args),
+    /// Change a key if it is as expected (compare and set)
+    Cas(commands::cas::Args),
+    /// Print keys and values
+    Scan(commands::scan::Args),
+    /// Store every file below a directory
+    Load(commands::load::Args),
+    /// Read back what `load` stored, and compare
+    Verify(commands::verify::Args),
+    /// Measure throughput and latency
+    Bench(commands::bench::Args),
+    /// Print a script that completes this command's arguments in a shell
+    Completion(commands::completion::Args),
     /// Run a cluster on this machine
     Local(commands::local::Args),
     /// Say what the cluster is doing, what waits and why

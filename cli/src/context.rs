@@ -2,6 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
+use granary_client::{Client, Options};
+
 use crate::{
     args::{Format, Global},
     endpoints,
@@ -43,5 +45,11 @@ impl Context {
     /// Addresses of the data API: as given, else those of the local cluster.
     pub fn endpoints(&self) -> Result<Vec<String>, Failure> {
         endpoints::find(&self.global.endpoints, &self.global.dir)
+    }
+
+    /// A client of the cluster.
+    pub async fn client(&self) -> Result<Client, Failure> {
+        let options = Options { timeout: self.timeout(), ..Options::default() };
+        Ok(Client::connect(self.endpoints()?, options).await?)
     }
 }

@@ -54,3 +54,12 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<granary_client::Error> for Failure {
+    fn from(error: granary_client::Error) -> Self {
+        match error {
+            granary_client::Error::Invalid { .. } => Self::usage(error),
+            _ => Self::failed(error),
+        }
+    }
+}

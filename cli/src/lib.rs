@@ -7,9 +7,12 @@
 pub mod args;
 pub mod commands;
 pub mod context;
+mod corpus;
 pub mod endpoints;
 pub mod failure;
+mod input;
 pub mod output;
+mod progress;
 
 use std::process::ExitCode;
 
