@@ -16,6 +16,8 @@ mod options;
 mod poison;
 pub mod raft_store;
 pub mod snapshot;
+#[cfg(test)]
+mod testing;
 
 pub use data_store::DataStore;
 pub use disk::{Disk, DiskError, Stores};
