@@ -115,7 +115,10 @@ impl Waiters {
 /// The running store, for services. Cheap to clone.
 #[derive(Clone)]
 pub struct StoreHandle {
-    events: Sender<StoreInput>,
+    /// Always read.
+    control: Sender<StoreInput>,
+    /// Read while there is room for new work.
+    intake: Sender<StoreInput>,
     waiters: Arc<Waiters>,
     board: Arc<Board>,
     requests: Arc<Semaphore>,
@@ -137,10 +140,16 @@ pub(crate) enum StoreInput {
 }
 
 impl StoreHandle {
-    pub(crate) fn new(events: Sender<StoreInput>, waiters: Arc<Waiters>, board: Arc<Board>, limits: Limits) -> Self {
-        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.max(1)));
+    pub(crate) fn new(
+        (control, intake): (Sender<StoreInput>, Sender<StoreInput>),
+        waiters: Arc<Waiters>,
+        board: Arc<Board>,
+        limits: Limits,
+    ) -> Self {
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));
         Self {
-            events,
+            control,
+            intake,
             waiters,
             board,
             requests: semaphore(limits.requests),
@@ -208,7 +217,7 @@ impl StoreHandle {
         let bytes = self.request_bytes.clone().try_acquire_many_owned(weight).map_err(|_| StoreError::Busy)?;
         let (reply, answer) = oneshot::channel();
         let ticket = self.waiters.insert(Waiter { reply, _credits: (request, bytes) });
-        if self.events.send(StoreInput::Event(event(ticket))).is_err() {
+        if self.intake.send(StoreInput::Event(event(ticket))).is_err() {
             self.waiters.answer(ticket, Err(StoreError::Stopping));
         }
         Ok(answer)
@@ -221,13 +230,15 @@ impl StoreHandle {
     pub async fn deliver(&self, messages: Vec<wire::RaftMessage>, weight: usize) -> Result<(), StoreError> {
         let weight = weight.min(self.limits.peer_bytes).max(1) as u32;
         let credit = self.peer_bytes.clone().acquire_many_owned(weight).await.map_err(|_| StoreError::Stopping)?;
-        self.events.send(StoreInput::Messages(messages, credit)).map_err(|_| StoreError::Stopping)
+        // Heartbeats are small and must be heard even while there is no room for new work.
+        let lane = if messages.iter().all(is_heartbeat) { &self.control } else { &self.intake };
+        lane.send(StoreInput::Messages(messages, credit)).map_err(|_| StoreError::Stopping)
     }
 
     /// Hands an event to the store. Only for events whose number is bounded elsewhere (control, completions).
     pub fn event(&self, event: Event) {
         // A store that has ended needs no events.
-        let _ = self.events.send(StoreInput::Event(event));
+        let _ = self.control.send(StoreInput::Event(event));
     }
 
     /// What the store last published of the shard's replica here; `None` when there is none.
@@ -238,6 +249,12 @@ impl StoreHandle {
     /// The same of all replicas here, in shard order.
     pub fn all_published(&self) -> Vec<Arc<Published>> {
         self.board.all()
+    }
+
+    /// Own clock (ns, [`clock::now_ns`]) at which the shard's replica here had everything that was committed; 0: unknown.
+    /// What a stale read's bound is counted from.
+    pub fn fresh_ns(&self, shard: ShardId) -> u64 {
+        self.board.fresh_ns(shard)
     }
 
     /// Changes whenever a leader or a membership changed here.
@@ -251,7 +268,7 @@ impl StoreHandle {
     /// [`StoreError::Stopping`] once the store has ended.
     pub async fn report(&self) -> Result<(Vec<wire::LedShard>, Vec<wire::HeldReplica>), StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.events.send(StoreInput::Report(reply)).map_err(|_| StoreError::Stopping)?;
+        self.control.send(StoreInput::Report(reply)).map_err(|_| StoreError::Stopping)?;
         answer.await.map_err(|_| StoreError::Stopping)
     }
 
@@ -259,6 +276,13 @@ impl StoreHandle {
     pub fn free_requests(&self) -> usize {
         self.requests.available_permits()
     }
+}
+
+fn is_heartbeat(message: &wire::RaftMessage) -> bool {
+    const HEARTBEAT: u32 = 8;
+    const HEARTBEAT_RESPONSE: u32 = 9;
+    matches!(&message.body, Some(wire::raft_message::Body::Raft(body))
+        if body.r#type == HEARTBEAT || body.r#type == HEARTBEAT_RESPONSE)
 }
 
 /// Leave to answer one read from the applied state.

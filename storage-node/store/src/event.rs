@@ -171,6 +171,9 @@ pub struct Recovered {
     pub conf_state: wire::ConfState,
     /// Version, replicas and their nodes at `applied`.
     pub group: map::Group,
+    /// The log is sound, but the state machine is lost: nothing is applied until a snapshot has come, and the log keeps
+    /// what this replica has promised meanwhile.
+    pub data_lost: bool,
 }
 
 impl Recovered {

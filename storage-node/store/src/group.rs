@@ -96,6 +96,8 @@ pub(crate) struct Group {
     leader_lost_tick: u64,
     last_notice_tick: Option<u64>,
     destroying: bool,
+    /// Nothing is handed out until a snapshot has replaced the lost state.
+    data_lost: bool,
     settled_at: Option<(u64, u64)>,
     published: Option<publish::Face>,
     tick_offset: u64,
@@ -125,6 +127,7 @@ impl Group {
             ..raft::Config::default()
         };
         let durable = recovered.truncated.index;
+        let data_lost = recovered.data_lost;
         let synced_term = recovered.hard_state.term;
         let log = MemLog::new(&mut recovered);
         let node = RawNode::new(&raft_config, log, &logger(shard.0))?;
@@ -160,6 +163,7 @@ impl Group {
             leader_lost_tick: 0,
             last_notice_tick: None,
             destroying: false,
+            data_lost,
             settled_at: None,
             published: None,
             tick_offset: u64::from(shard.0) % config.heartbeat_ticks as u64,
@@ -171,7 +175,7 @@ impl Group {
             Founding::Founder { preferred: true } => group.campaign(),
             Founding::Founder { preferred: false } | Founding::Learner => {}
         }
-        if founding == Founding::Restarted && group.is_sole_voter() {
+        if founding == Founding::Restarted && !data_lost && group.is_sole_voter() {
             group.campaign();
         }
         Ok(group)
@@ -211,6 +215,10 @@ impl Group {
         if self.installing.is_some() {
             return;
         }
+        if self.data_lost {
+            self.ask_for_snapshot();
+            return;
+        }
         // A voter that became the only one while writes are on their way would lead without having them on disk.
         if !(self.is_sole_voter() && !self.leads() && !self.unpersisted.is_empty()) {
             self.node.tick();
@@ -228,6 +236,14 @@ impl Group {
         } else if self.ticks >= self.leader_lost_tick + NOTICE_TICKS {
             self.leader_lost_tick = self.ticks;
             self.ask_whether_out(now_ns, out);
+        }
+    }
+
+    /// Refused by Raft while there is no leader, or its first entry has not come: asked again.
+    fn ask_for_snapshot(&mut self) {
+        const EVERY_TICKS: u64 = 10;
+        if self.ticks.is_multiple_of(EVERY_TICKS) {
+            let _ = self.node.request_snapshot();
         }
     }
 
@@ -355,6 +371,7 @@ impl Group {
         self.node.advance_apply_to(installing.index);
         self.lease.applied(installing.index);
         self.durable = installing.index;
+        self.data_lost = false;
         self.send(installing.held, now_ns, out);
     }
 
@@ -476,7 +493,7 @@ impl Group {
         self.target = target;
         self.settled_at = None;
         // A learner without state has promised nothing to anyone: the map alone may end it.
-        if self.group.version == 0 && !self.target.replicas.iter().any(|replica| replica.id == self.replica.0) {
+        if self.group.version == 0 && !self.data_lost && !self.target.replicas.iter().any(|replica| replica.id == self.replica.0) {
             self.destroy(out);
         }
     }

@@ -142,7 +142,7 @@ impl Group {
     }
 
     fn hand_out(&mut self, committed: Vec<Entry>, out: &mut Actions) {
-        if committed.is_empty() {
+        if committed.is_empty() || self.data_lost {
             return;
         }
         let entries = committed

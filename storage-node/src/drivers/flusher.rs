@@ -1,0 +1,52 @@
+//! Makes applied state durable every second, or sooner when much was written, and tells the store: the log is purged
+//! only below that (HAZARDS H3). The applied indexes are read before the flush, never after.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use granary_common::{ReplicaId, ShardId};
+use granary_engine::DataStore;
+use granary_store::Event;
+
+use super::{AppliedTable, StoreInput, fatal::fatal};
+
+/// Longest time between a write and its flush.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often the written bytes are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// Written bytes behind which a flush does not wait for the second to end.
+const BYTES: u64 = 16 << 20;
+
+pub(crate) fn run(data: &Arc<DataStore>, applied: &AppliedTable, store: &Sender<StoreInput>, stop: &Receiver<()>) {
+    let mut told: BTreeMap<ShardId, (ReplicaId, u64)> = BTreeMap::new();
+    let mut waited = Duration::ZERO;
+    loop {
+        let ends = match stop.recv_timeout(LOOK) {
+            Err(RecvTimeoutError::Timeout) => false,
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
+        };
+        waited += LOOK;
+        let written = data.bytes_since_flush();
+        if written > 0 && (ends || waited >= EVERY || written >= BYTES) {
+            waited = Duration::ZERO;
+            let before = applied.all();
+            if let Err(error) = data.flush_wal() {
+                fatal("syncing the applied state failed", &error);
+            }
+            for (shard, at) in before {
+                let now = (at.replica, at.index);
+                if told.insert(shard, now) != Some(now) {
+                    let (replica, index) = now;
+                    let _ = store.send(StoreInput::Event(Event::Durable { shard, replica, index }));
+                }
+            }
+        }
+        if ends {
+            return;
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a member finds on its disk at start, turned into running replicas (STORAGE-NODE.md section 5, "Start").
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use granary_common::{NodeId, ReplicaId, ShardId, log::Position};
+use granary_engine::{
+    EngineError, LogBatch, Stores,
+    raft_store::{LogId, RecoveredLog, TailLimits},
+};
+use granary_machine::{ApplyError, meta};
+use granary_proto::{
+    map::ClusterMap,
+    storage::{MetaState, ReplicaRecord, ShardState},
+};
+use granary_store::{Founding, Recovered};
+use prost::Message as _;
+use thiserror::Error;
+
+/// Why a member's stores cannot be used.
+#[derive(Debug, Error)]
+pub enum RecoveryError {
+    /// Reading or repairing failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The state of the meta shard does not decode.
+    #[error(transparent)]
+    Meta(#[from] ApplyError),
+    /// The copy of the cluster map does not decode.
+    #[error("the copy of the cluster map in raft/ does not decode: {0}")]
+    Map(#[source] prost::DecodeError),
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A replica as it was left.
+pub(crate) struct Found {
+    pub(crate) shard: ShardId,
+    pub(crate) replica: ReplicaId,
+    pub(crate) recovered: Recovered,
+    pub(crate) founding: Founding,
+    /// `None` for one without state: it waits for a snapshot.
+    pub(crate) state: Option<ShardState>,
+}
+
+/// All of it.
+pub(crate) struct FoundAll {
+    pub(crate) replicas: Vec<Found>,
+    pub(crate) records: BTreeMap<ShardId, ReplicaRecord>,
+    pub(crate) meta: Option<MetaState>,
+    pub(crate) map: ClusterMap,
+    pub(crate) incarnations: Vec<(NodeId, u64)>,
+}
+
+/// Reads everything and finishes what a crash has cut off: destructions, installs between the two stores, first states
+/// without their record.
+pub(crate) fn recover(stores: &Stores, tail: TailLimits) -> Result<FoundAll, RecoveryError> {
+    let on_disk = stores.raft.recover()?;
+    let mut lost_data = BTreeSet::new();
+    for cut in stores.data.interrupted_installs()? {
+        tracing::warn!(shard = cut.shard.0, "an install was cut off: the shard is emptied and asked for again");
+        stores.data.empty_shard(cut.shard)?;
+        lost_data.insert(cut.shard);
+    }
+    let mut repairs = LogBatch::new();
+    for orphan in on_disk.orphans {
+        repairs.delete_log(orphan);
+    }
+    let mut records = BTreeMap::new();
+    let mut replicas = Vec::new();
+    for found in on_disk.replicas {
+        let mut record = found.record;
+        let shard = ShardId(record.shard_id);
+        if record.destroying {
+            stores.data.empty_shard(shard)?;
+            repairs.delete_log(LogId { shard, replica: ReplicaId(record.replica_id) });
+            record = tombstone(&record);
+            repairs.put_record(record.clone());
+        }
+        if record.replica_id != 0 {
+            let log = LogId { shard, replica: ReplicaId(record.replica_id) };
+            replicas.push(restart(stores, log, lost_data.contains(&shard), tail, &mut repairs)?);
+        }
+        records.insert(shard, record);
+    }
+    // A first state is written before its record: without one, the replica was never there.
+    for state in stores.data.shard_states()? {
+        let shard = ShardId(state.shard_id);
+        if records.get(&shard).is_none_or(|record| record.replica_id == 0) {
+            stores.data.empty_shard(shard)?;
+        }
+    }
+    if !repairs.is_empty() {
+        repairs.require_sync();
+        stores.raft.write(repairs)?;
+    }
+    let map = match on_disk.map {
+        Some(bytes) => ClusterMap::decode(bytes).map_err(RecoveryError::Map)?,
+        None => ClusterMap::default(),
+    };
+    Ok(FoundAll {
+        replicas,
+        records,
+        meta: meta::load(&stores.data.view())?,
+        map,
+        incarnations: on_disk.incarnations.into_iter().collect(),
+    })
+}
+
+/// The record of a shard whose replica is gone for good.
+pub(crate) fn tombstone(record: &ReplicaRecord) -> ReplicaRecord {
+    ReplicaRecord {
+        shard_id: record.shard_id,
+        replica_id: 0,
+        min_replica_id: record.min_replica_id.max(record.replica_id + 1),
+        founder: false,
+        destroying: false,
+    }
+}
+
+fn restart(
+    stores: &Stores,
+    log: LogId,
+    install_cut: bool,
+    tail: TailLimits,
+    repairs: &mut LogBatch,
+) -> Result<Found, RecoveryError> {
+    let state = stores.data.shard_state(log.shard)?;
+    let applied = state.as_ref().map_or(0, |state| state.applied_index);
+    let mut found = stores.raft.recover_log(log, applied, tail)?;
+    if let Some(state) = &state
+        && state.applied_index > found.last.index
+    {
+        // An install was cut between the two stores: the data is there, the log begins anew behind it.
+        let at = Position { index: state.applied_index, term: state.applied_term };
+        found.hard_state.commit = at.index;
+        found.hard_state.term = found.hard_state.term.max(at.term);
+        repairs.restart_log(log, at, found.hard_state);
+        found = RecoveredLog { hard_state: found.hard_state, truncated: at, last: at, ..RecoveredLog::default() };
+    }
+    // The log has votes and acknowledged entries that must be kept; the data behind it must come anew.
+    let data_lost = match &state {
+        Some(state) => state.applied_index < found.truncated.index,
+        None => found.last.index > 0,
+    };
+    if data_lost {
+        tracing::warn!(shard = log.shard.0, install_cut, "the log is sound but the data is not: asking for a snapshot");
+        stores.data.empty_shard(log.shard)?;
+        found = stores.raft.recover_log(log, found.truncated.index, tail)?;
+    }
+    let state = state.filter(|_| !data_lost);
+    let recovered = Recovered {
+        hard_state: found.hard_state,
+        truncated: found.truncated,
+        terms: found.terms,
+        last_index: found.last.index,
+        entries: found.entries,
+        applied: if data_lost { found.truncated.index } else { applied },
+        conf_state: state.as_ref().and_then(|state| state.conf_state.clone()).unwrap_or_default(),
+        group: state.as_ref().and_then(|state| state.group.clone()).unwrap_or_default(),
+        data_lost,
+    };
+    Ok(Found { shard: log.shard, replica: log.replica, recovered, founding: Founding::Restarted, state })
+}

@@ -1,0 +1,208 @@
+//! The thread that steps the store: takes in what has happened, drains once, and hands the actions to those who do them.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
+use granary_proto::raft as wire;
+use granary_store::{Actions, Answer, Event, Store};
+use tokio::sync::oneshot;
+
+use super::{
+    AppliedTable, Board, Inbox, LogWriter, Outbound, StoreError, StoreInput, Waiters,
+    applier::{self, apply_weight},
+    clock,
+    pressure::Pressure,
+    replicas::Lifecycle,
+    worker::{self, Offered},
+};
+
+/// Events taken in before a drain at most.
+const MAX_EVENTS: usize = 4096;
+
+type ReportReply = oneshot::Sender<(Vec<wire::LedShard>, Vec<wire::HeldReplica>)>;
+
+pub(crate) struct StoreThread {
+    pub(crate) store: Store,
+    pub(crate) tick: Duration,
+    pub(crate) control: Receiver<StoreInput>,
+    pub(crate) intake: Receiver<StoreInput>,
+    /// For what answers to actions come back by.
+    pub(crate) completions: Sender<StoreInput>,
+    pub(crate) log: LogWriter,
+    pub(crate) applier: Sender<applier::Job>,
+    pub(crate) worker: Sender<worker::Job>,
+    pub(crate) offered: Arc<Offered>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) outbound: Arc<dyn Outbound>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) applied: Arc<AppliedTable>,
+    pub(crate) pressure: Arc<Pressure>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+}
+
+impl StoreThread {
+    /// Until it is told to stop, or nobody could tell it anything any more.
+    pub(crate) fn run(mut self) {
+        let mut next_tick = Instant::now() + self.tick;
+        loop {
+            let mut reports = Vec::new();
+            let goes_on = self.take_in(next_tick, &mut reports);
+            if Instant::now() >= next_tick {
+                self.store.handle(clock::now_ns(), Event::Tick);
+                // A late tick is dropped, never made up: followers must not hurry towards an election.
+                next_tick = (next_tick + self.tick).max(Instant::now() + self.tick / 2);
+            }
+            let actions = self.store.drain(clock::now_ns());
+            self.act(actions, reports);
+            if !goes_on {
+                self.waiters.stop();
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to happen, then takes in all that waits, up to a bound.
+    fn take_in(&mut self, next_tick: Instant, reports: &mut Vec<ReportReply>) -> bool {
+        let timeout = next_tick.saturating_duration_since(Instant::now());
+        let first = if self.pressure.has_room() {
+            select! {
+                recv(self.control) -> input => input.ok(),
+                recv(self.intake) -> input => input.ok(),
+                default(timeout) => return true,
+            }
+        } else {
+            select! {
+                recv(self.control) -> input => input.ok(),
+                default(timeout) => return true,
+            }
+        };
+        let Some(first) = first else { return false };
+        if !self.input(first, reports) {
+            return false;
+        }
+        for _ in 0..MAX_EVENTS {
+            let input = match self.control.try_recv() {
+                Err(TryRecvError::Empty) if self.pressure.has_room() => self.intake.try_recv(),
+                other => other,
+            };
+            match input {
+                Ok(input) => {
+                    if !self.input(input, reports) {
+                        return false;
+                    }
+                }
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+        true
+    }
+
+    fn input(&mut self, input: StoreInput, reports: &mut Vec<ReportReply>) -> bool {
+        let now = clock::now_ns();
+        match input {
+            StoreInput::Event(event) => self.store.handle(now, event),
+            StoreInput::Messages(messages, _credit) => {
+                for message in messages {
+                    self.store.handle(now, Event::Message(message));
+                }
+            }
+            StoreInput::Report(reply) => {
+                if reports.is_empty() {
+                    self.store.handle(now, Event::Report);
+                }
+                reports.push(reply);
+            }
+            StoreInput::Stop => return false,
+        }
+        true
+    }
+
+    /// The board first: a lease that ends must be seen before the message that ends it leaves.
+    fn act(&self, actions: Actions, reports: Vec<ReportReply>) {
+        if !actions.publish.is_empty() {
+            self.board.publish(actions.publish);
+        }
+        if let Some(persist) = actions.persist {
+            self.log.persist(persist);
+        }
+        if !actions.sends.is_empty() {
+            self.outbound.send(actions.sends);
+        }
+        for apply in actions.applies {
+            self.pressure.add(apply_weight(&apply));
+            let _ = self.applier.send(applier::Job::Apply(apply));
+        }
+        for (ticket, answer) in actions.answers {
+            self.waiters.answer(ticket, reply(answer));
+        }
+        for fetch in actions.fetches {
+            let _ = self.worker.send(worker::Job::Fetch(fetch));
+        }
+        for (shard, replica) in actions.make_snapshots {
+            let _ = self.worker.send(worker::Job::Export(shard, replica));
+        }
+        for wanted in actions.send_snapshots {
+            self.send_snapshot(wanted);
+        }
+        for id in actions.drop_snapshots {
+            self.offered.drop_id(id);
+        }
+        for install in actions.installs {
+            match self.inbox.take(install.snapshot_id) {
+                Some(received) => {
+                    let _ = self.applier.send(applier::Job::Install(Box::new(install), received));
+                }
+                // Raft has accepted it, so it cannot be taken back: begin again from what is durable.
+                None => super::fatal::fatal("installing a snapshot failed", &SnapshotGone(install.shard)),
+            }
+        }
+        for (shard, replica) in actions.destroys {
+            self.lifecycle.destroy(shard, replica);
+        }
+        if !reports.is_empty() {
+            self.report(actions.led, &actions.held, reports);
+        }
+    }
+
+    fn send_snapshot(&self, wanted: granary_store::SendSnapshot) {
+        let shard = granary_common::ShardId(wanted.message.shard_id);
+        let to = granary_common::ReplicaId(wanted.message.to_replica);
+        let completions = self.completions.clone();
+        let done = Box::new(move |accepted| {
+            let _ = completions.send(StoreInput::Event(Event::SnapshotSent { shard, to, accepted }));
+        });
+        match self.offered.get(wanted.snapshot_id) {
+            Some(files) => self.outbound.send_snapshot(wanted, files, done),
+            None => done(false),
+        }
+    }
+
+    fn report(&self, mut led: Vec<wire::LedShard>, held: &[wire::HeldReplica], replies: Vec<ReportReply>) {
+        for shard in &mut led {
+            shard.bytes = self.applied.get(shard.shard_id.into()).map_or(0, |replica| replica.bytes);
+        }
+        for reply in replies {
+            let _ = reply.send((led.clone(), held.to_vec()));
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the files of {0} that Raft has accepted are gone")]
+struct SnapshotGone(granary_common::ShardId);
+
+fn reply(answer: Answer) -> super::Reply {
+    match answer {
+        Answer::ReadReady => Ok(None),
+        Answer::NotLeader { leader } => Err(StoreError::NotLeader { leader }),
+        Answer::Busy => Err(StoreError::Busy),
+        Answer::Unknown => Err(StoreError::Unknown),
+        Answer::NoReplica => Err(StoreError::NoReplica),
+    }
+}
+

@@ -1,0 +1,96 @@
+//! Slow reads for the store: old log entries for slow followers, and snapshots as files. A thread of its own, so that
+//! neither the store nor the applier waits for them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crossbeam_channel::{Receiver, Sender};
+use granary_common::{ReplicaId, ShardId, log::Position};
+use granary_engine::{
+    DataStore, RaftStore,
+    raft_store::LogId,
+    snapshot::{Exported, StagingArea, export},
+};
+use granary_store::{Event, Fetch, SnapshotMade};
+use parking_lot::Mutex;
+use prost::Message as _;
+
+use super::{StoreInput, fatal::fatal};
+
+/// What the worker is asked. Bounded: a group has at most one snapshot and 16 fetches under way.
+pub(crate) enum Job {
+    Fetch(Fetch),
+    Export(ShardId, ReplicaId),
+}
+
+/// Snapshots that are offered, by id. The files go when the last send of them has ended.
+#[derive(Default)]
+pub(crate) struct Offered {
+    next: AtomicU64,
+    files: Mutex<BTreeMap<u64, Arc<Exported>>>,
+}
+
+impl Offered {
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Exported>> {
+        self.files.lock().get(&id).cloned()
+    }
+
+    pub(crate) fn drop_id(&self, id: u64) {
+        self.files.lock().remove(&id);
+    }
+}
+
+pub(crate) struct Worker {
+    pub(crate) raft: Arc<RaftStore>,
+    pub(crate) data: Arc<DataStore>,
+    pub(crate) staging: Arc<StagingArea>,
+    pub(crate) offered: Arc<Offered>,
+    pub(crate) store: Sender<StoreInput>,
+}
+
+impl Worker {
+    pub(crate) fn run(&self, jobs: &Receiver<Job>) {
+        for job in jobs {
+            let event = match job {
+                Job::Fetch(fetch) => self.fetch(fetch),
+                Job::Export(shard, replica) => {
+                    let made = self.export(shard);
+                    Event::SnapshotMade { shard, replica, made }
+                }
+            };
+            let _ = self.store.send(StoreInput::Event(event));
+        }
+    }
+
+    fn fetch(&self, fetch: Fetch) -> Event {
+        let log = LogId { shard: fetch.shard, replica: fetch.replica };
+        let bytes = usize::try_from(fetch.max_bytes).unwrap_or(usize::MAX);
+        let entries = match self.raft.fetch(log, fetch.low, fetch.high, bytes) {
+            Ok(entries) => entries,
+            Err(error) => fatal("reading the log failed", &error),
+        };
+        Event::Fetched { shard: fetch.shard, replica: fetch.replica, id: fetch.id, entries }
+    }
+
+    /// A snapshot that cannot be made (no room) is asked for again by the store; the follower waits.
+    fn export(&self, shard: ShardId) -> Option<SnapshotMade> {
+        let exported = match export(&self.data, shard, &self.staging) {
+            Ok(exported) => exported,
+            Err(error) => {
+                tracing::warn!(shard = shard.0, %error, "making a snapshot failed");
+                return None;
+            }
+        };
+        let manifest = exported.manifest();
+        let state = granary_proto::storage::ShardState::decode(manifest.shard_state.clone()).ok()?;
+        let position = Position { index: manifest.applied_index, term: manifest.applied_term };
+        let id = self.offered.next.fetch_add(1, Ordering::Relaxed) + 1;
+        self.offered.files.lock().insert(id, Arc::new(exported));
+        Some(SnapshotMade { id, position, conf_state: state.conf_state.unwrap_or_default() })
+    }
+}
