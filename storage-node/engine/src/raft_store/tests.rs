@@ -242,10 +242,22 @@ impl Model {
 #[derive(Clone, Debug)]
 enum Step {
     /// `count` entries of a term `raised` above the last one's, `back` entries before the end.
-    Append { back: u64, count: u64, raised: u64 },
-    HardState { term: u64, vote: u64, commit: u64 },
-    Truncate { keep: u64 },
-    Restart { ahead: u64 },
+    Append {
+        back: u64,
+        count: u64,
+        raised: u64,
+    },
+    HardState {
+        term: u64,
+        vote: u64,
+        commit: u64,
+    },
+    Truncate {
+        keep: u64,
+    },
+    Restart {
+        ahead: u64,
+    },
     Delete,
 }
 
