@@ -4,6 +4,7 @@
 //! else to stderr. It knows the client library and the operator's library; it holds no logic of its own about routing,
 //! placement or retries.
 
+pub mod admin;
 pub mod args;
 pub mod commands;
 pub mod context;

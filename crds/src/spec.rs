@@ -1,4 +1,5 @@
 //! What a user asks for. Which values are allowed is not said here but in the table of `rules`.
+#![allow(clippy::duplicated_attributes)]
 
 use std::collections::BTreeMap;
 

@@ -1,12 +1,142 @@
 //! `granary node`: looks at nodes and empties them.
+//!
+//! A drain is a wish that the local loop follows until it is taken back, not a call to the nodes: the loop alone orders
+//! them, and would undo what it does not want.
 
-use crate::{context::Context, failure::Failure};
+use granary_operator::{
+    node_admin::{GrpcAdmin, NodeAdmin as _},
+    substrate::local::{layout::Layout, wishes},
+};
+use granary_planner::observed::Cluster;
+use granary_proto::admin::GetClusterStateResponse;
+use serde::Serialize;
+
+use crate::{
+    admin::{self, PeerArgs},
+    context::Context,
+    failure::Failure,
+    output,
+};
 
 /// Arguments of `granary node`.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    peers: PeerArgs,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// All members
+    List,
+    /// Move every replica off a node and keep it empty, until `undrain`
+    Drain {
+        /// Its id
+        id: u64,
+    },
+    /// Let a node take replicas again
+    Undrain {
+        /// Its id
+        id: u64,
+    },
+}
+
+#[derive(Serialize)]
+struct Row {
+    id: u64,
+    name: String,
+    draining: bool,
+    silent_for_ms: u64,
+    read_only: bool,
+    replicas: u32,
+    leaders: u32,
+    kv_address: String,
+    peer_address: String,
+    disk_free_bytes: u64,
+}
 
 /// Does it.
-pub async fn run(_context: &Context, _args: Args) -> Result<(), Failure> {
-    Err(Failure::failed("this build cannot do that yet"))
+pub async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    match args.command {
+        Command::List => {
+            let (state, cluster) = admin::cluster(context, &args.peers).await?;
+            list(context, &state, &cluster)
+        }
+        Command::Drain { id } => wish(context, &args.peers, id, true).await,
+        Command::Undrain { id } => wish(context, &args.peers, id, false).await,
+    }
+}
+
+fn list(context: &Context, state: &GetClusterStateResponse, cluster: &Cluster) -> Result<(), Failure> {
+    let rows: Vec<_> = cluster
+        .nodes
+        .iter()
+        .map(|node| {
+            let live = state.nodes.iter().find(|live| live.node_id == node.id).cloned().unwrap_or_default();
+            let addresses = live.addresses.unwrap_or_default();
+            Row {
+                id: node.id,
+                name: node.name.clone(),
+                draining: node.draining,
+                silent_for_ms: node.silent_for_ms,
+                read_only: node.read_only,
+                replicas: live.replicas,
+                leaders: live.leaders,
+                kv_address: addresses.kv,
+                peer_address: addresses.peer,
+                disk_free_bytes: live.disk_free_bytes,
+            }
+        })
+        .collect();
+    if context.json() {
+        return output::json(&rows);
+    }
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["NODE", "NAME", "STATE", "REPLICAS", "LEADERS", "SILENT", "DISK FREE", "DATA API", "ADMIN API"]);
+    for row in rows {
+        let state = [(row.draining, "draining"), (row.read_only, "read-only")];
+        let words: Vec<_> = state.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
+        table.add_row([
+            row.id.to_string(),
+            row.name,
+            if words.is_empty() { "active".to_owned() } else { words.join(", ") },
+            row.replicas.to_string(),
+            row.leaders.to_string(),
+            format!("{} ms", row.silent_for_ms),
+            super::status::bytes(row.disk_free_bytes),
+            row.kv_address,
+            row.peer_address,
+        ]);
+    }
+    output::line(&table.to_string())
+}
+
+async fn wish(context: &Context, args: &PeerArgs, id: u64, wanted: bool) -> Result<(), Failure> {
+    if admin::local_status(context)?.is_none() {
+        return Err(Failure::refused(format!(
+            "a drain is carried out by the loop of a local cluster, and there is none in {}: name its directory with --dir",
+            context.dir().display()
+        )));
+    }
+    let peers = admin::peers(context, args).await?;
+    let state = GrpcAdmin::default().cluster_state(&peers).await.map_err(admin::failure)?;
+    let members: Vec<_> = state.map.iter().flat_map(|map| &map.nodes).map(|node| node.id).collect();
+    // A wish for a node that left can still be taken back.
+    if wanted && !members.contains(&id) {
+        return Err(Failure::not_found(format!("node is {id}, allowed: one of {members:?}")));
+    }
+    let layout = Layout::of(context.dir()).map_err(Failure::failed)?;
+    wishes::drain(&layout, id, wanted).map_err(Failure::failed)?;
+    if context.json() {
+        return output::json(&serde_json::json!({ "node": id, "drain": wanted }));
+    }
+    output::line(&match wanted {
+        true => format!(
+            "node {id} is to be drained; `granary status` tells how far it is, `granary node undrain {id}` cancels it"
+        ),
+        false => format!("node {id} may hold replicas again"),
+    })
 }

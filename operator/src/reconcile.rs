@@ -1,0 +1,154 @@
+//! The loop: observe, plan, check, apply, report. The only file that knows all of them.
+//!
+//! A [`Reconciler`] remembers nothing that it could not find out again: it may be killed at any point, and a new one goes
+//! on from what the substrate and the nodes say.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use granary_crds::{StorageClusterSpec, StorageClusterStatus};
+use granary_planner::{Desired, Plan, check, plan, plan::PlannedStep};
+
+use crate::{
+    apply::{Applier, ApplyError},
+    desired::desired,
+    node_admin::{AdminError, Fence, NodeAdmin},
+    observe::{Observer, Sight},
+    report::{
+        Facts,
+        migration::{self, Rate},
+        report,
+    },
+    substrate::{Look, Substrate, SubstrateError},
+};
+
+/// One cluster's loop.
+pub struct Reconciler {
+    substrate: Arc<dyn Substrate>,
+    admin: Arc<dyn NodeAdmin>,
+    fence: Fence,
+    observer: Observer,
+    rate: Rate,
+    status: Option<StorageClusterStatus>,
+}
+
+/// What one round did.
+#[derive(Debug)]
+pub struct Round {
+    /// What was seen before anything was done.
+    pub sight: Sight,
+    /// What was decided.
+    pub plan: Plan,
+    /// What is said of it.
+    pub status: StorageClusterStatus,
+    /// Nothing to do and nothing to wait for.
+    pub settled: bool,
+    /// Why the round ended early, if it did.
+    pub error: Option<String>,
+}
+
+/// Why a loop cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopError {
+    /// The substrate's own files or processes.
+    #[error(transparent)]
+    Substrate(#[from] SubstrateError),
+    /// Another process works on the same cluster.
+    #[error(transparent)]
+    TakenOver(AdminError),
+}
+
+impl Reconciler {
+    /// A new process's loop over a substrate.
+    pub fn new(substrate: Arc<dyn Substrate>, admin: Arc<dyn NodeAdmin>) -> Self {
+        let fence = Fence::new(substrate.installation());
+        Self { substrate, admin, fence, observer: Observer::default(), rate: Rate::default(), status: None }
+    }
+
+    /// One round towards `spec`. `generation` is told in the status; so is `problem`, which is what is wrong outside of
+    /// the round, such as a file that cannot be followed.
+    ///
+    /// # Errors
+    /// The loop must stop. What only this round could not do is in [`Round::error`].
+    pub async fn round(
+        &mut self,
+        spec: &StorageClusterSpec,
+        generation: i64,
+        problem: Option<&str>,
+    ) -> Result<Round, LoopError> {
+        let look = self.substrate.look().await?;
+        let (desired, sight, plan) = decide(spec, &look, &mut self.observer, self.admin.as_ref()).await;
+        let (mut notes, mut error) = (look.notes, None);
+        match self.apply(&desired, &sight, &plan).await {
+            Ok(put_off) => notes.extend(put_off),
+            Err(ApplyError::Admin(taken @ AdminError::TakenOver { .. })) => return Err(LoopError::TakenOver(taken)),
+            Err(failed) => {
+                tracing::debug!(%failed, "the round ended early");
+                error = Some(failed.to_string());
+            }
+        }
+        notes.extend(error.clone());
+        let now_ms = now_ms();
+        let left = sight.observed.cluster.known().map_or(0, |cluster| migration::counts(&plan, cluster).1);
+        self.rate.sample(now_ms, left);
+        let facts = Facts {
+            desired: &desired,
+            sight: &sight,
+            plan: &plan,
+            generation,
+            now_ms: i64::try_from(now_ms).unwrap_or(i64::MAX),
+            bytes_per_second: self.rate.bytes_per_second(),
+            error: problem.or(error.as_deref()),
+            notes: &notes,
+        };
+        let status = report(&facts, self.status.as_ref());
+        self.status = Some(status.clone());
+        Ok(Round { settled: plan.is_settled(), sight, plan, status, error })
+    }
+
+    async fn apply(&mut self, desired: &Desired, sight: &Sight, plan: &Plan) -> Result<Vec<String>, ApplyError> {
+        let findings = check::lint(desired, &sight.observed, plan);
+        if let Some(finding) = findings.first() {
+            tracing::error!(?findings, steps = ?steps(plan), "a plan was refused by its check");
+            return Err(ApplyError::Missing(format!("the plan was refused by its check: {finding}")));
+        }
+        let mut applier = Applier {
+            substrate: self.substrate.as_ref(),
+            admin: self.admin.as_ref(),
+            fence: &mut self.fence,
+            sight,
+            replication_factor: desired.replication_factor,
+            shards: desired.shards,
+        };
+        applier.apply(plan).await
+    }
+}
+
+/// Observes and plans once; changes nothing.
+pub async fn preview(spec: &StorageClusterSpec, look: &Look, admin: &dyn NodeAdmin) -> (Desired, Sight, Plan) {
+    decide(spec, look, &mut Observer::default(), admin).await
+}
+
+async fn decide(
+    spec: &StorageClusterSpec,
+    look: &Look,
+    observer: &mut Observer,
+    admin: &dyn NodeAdmin,
+) -> (Desired, Sight, Plan) {
+    let sight = observer.observe(look, admin).await;
+    let desired = desired(spec, &look.draining);
+    let plan = plan(&desired, &sight.observed);
+    (desired, sight, plan)
+}
+
+fn steps(plan: &Plan) -> Vec<&PlannedStep> {
+    plan.steps.iter().collect()
+}
+
+/// Unix ms.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

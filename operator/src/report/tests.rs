@@ -1,0 +1,172 @@
+use std::collections::BTreeMap;
+
+use granary_planner::{
+    observed::{Cluster, Disk, Domains, Node, Observed, Place, Process, Replica, Role, Seen, Shard},
+    plan::{Degraded, DegradedReason, Waiting, WaitingReason},
+};
+use granary_proto::admin::IdentifyResponse;
+
+use super::*;
+
+fn desired() -> Desired {
+    Desired {
+        replicas: 3,
+        replication_factor: 3,
+        shards: 2,
+        replace_after_ms: None,
+        paused: false,
+        draining: Vec::new(),
+    }
+}
+
+fn shard(id: u32) -> Shard {
+    let replica = |node| Replica { node, role: Role::Voter, caught_up: true };
+    Shard {
+        id,
+        version: 1,
+        leader: Some(1),
+        fresh: true,
+        replicas: (1..=3).map(replica).collect(),
+        target: vec![1, 2, 3],
+        bytes: 1000,
+    }
+}
+
+/// Three nodes and two shards, all well.
+fn whole() -> Sight {
+    let node = |id: u64| Node {
+        id,
+        name: format!("node-{}", id - 1),
+        draining: false,
+        domains: Domains::default(),
+        silent_for_ms: 0,
+        read_only: false,
+        leaders_away: false,
+    };
+    let place = |id: u64| Place {
+        index: id as u32 - 1,
+        name: format!("node-{}", id - 1),
+        process: Seen::Fresh(Process::Running),
+        disk: Seen::Fresh(Disk::Member { cluster_id: "c".into(), node_id: id }),
+        peer_address: None,
+        kv_address: None,
+        domains: Domains::default(),
+    };
+    let cluster = Cluster {
+        cluster_id: "c".into(),
+        map_version: 1,
+        replication_factor: 3,
+        shard_count: 2,
+        nodes: (1..=3).map(node).collect(),
+        shards: (0..=2).map(shard).collect(),
+        stop_reserved: None,
+    };
+    let observed = Observed {
+        cluster_id: Some("c".into()),
+        founded: true,
+        places: (1..=3).map(place).collect(),
+        cluster: Seen::Fresh(cluster),
+    };
+    let ready = IdentifyResponse { ready: true, ..IdentifyResponse::default() };
+    Sight { observed, identities: BTreeMap::from([(0, ready.clone()), (1, ready.clone()), (2, ready)]) }
+}
+
+fn of(sight: &Sight, plan: &Plan, now_ms: i64, before: Option<&StorageClusterStatus>) -> StorageClusterStatus {
+    let facts = Facts {
+        desired: &desired(),
+        sight,
+        plan,
+        generation: 4,
+        now_ms,
+        bytes_per_second: Some(100),
+        error: None,
+        notes: &[],
+    };
+    report(&facts, before)
+}
+
+fn condition<'a>(status: &'a StorageClusterStatus, type_: &str) -> &'a Condition {
+    status.conditions.iter().find(|condition| condition.type_ == type_).unwrap()
+}
+
+#[test]
+fn a_cluster_with_nothing_to_do_and_every_shard_whole_is_ready() {
+    let status = of(&whole(), &Plan::default(), 1_000, None);
+    assert_eq!(status.phase, Phase::Ready);
+    assert_eq!((status.replicas, status.ready_nodes, status.shards, status.shards_with_leader), (3, 3, 2, 2));
+    assert_eq!((status.migration.clone(), status.observed_generation), (None, Some(4)));
+    for (type_, value) in [("Ready", "True"), ("Available", "True"), ("Progressing", "False"), ("Degraded", "False")] {
+        assert_eq!(condition(&status, type_).status, value, "{type_}");
+    }
+}
+
+#[test]
+fn a_cluster_that_cannot_be_asked_is_unknown_and_never_ready() {
+    let mut sight = whole();
+    let Seen::Fresh(cluster) = sight.observed.cluster.clone() else { unreachable!() };
+    sight.observed.cluster = Seen::Stale(cluster);
+    let status = of(&sight, &Plan::default(), 1_000, None);
+    assert_eq!(status.phase, Phase::Unknown);
+    assert_eq!(condition(&status, "Ready").status, "Unknown");
+    assert_eq!(condition(&status, "Available").status, "Unknown");
+}
+
+#[test]
+fn a_shard_without_a_leader_is_not_available() {
+    let mut sight = whole();
+    let Seen::Fresh(cluster) = &mut sight.observed.cluster else { unreachable!() };
+    cluster.shards[2].leader = None;
+    let status = of(&sight, &Plan::default(), 1_000, None);
+    assert_eq!((status.phase, status.shards_with_leader), (Phase::Progressing, 1));
+    assert_eq!(condition(&status, "Available").status, "False");
+}
+
+#[test]
+fn replicas_that_are_not_where_they_shall_be_are_counted_with_bytes_and_time() {
+    let mut sight = whole();
+    let Seen::Fresh(cluster) = &mut sight.observed.cluster else { unreachable!() };
+    cluster.shards[1].target = vec![1, 2, 4];
+    let status = of(&sight, &Plan::default(), 1_000, None);
+    let migration = status.migration.unwrap();
+    assert_eq!((migration.moves_left, migration.bytes_left, migration.seconds_left), (1, 1000, Some(10)));
+    assert_eq!(status.phase, Phase::Progressing);
+}
+
+#[test]
+fn what_needs_a_person_is_degraded_and_said_first() {
+    let plan = Plan {
+        waiting: vec![Waiting { reason: WaitingReason::Quorum, message: "shard 17 would keep 1 of 3".into() }],
+        degraded: vec![Degraded { reason: DegradedReason::QuorumLost, message: "shard 9 has 1 of 3".into() }],
+        ..Plan::default()
+    };
+    let status = of(&whole(), &plan, 1_000, None);
+    assert_eq!(status.phase, Phase::Degraded);
+    assert_eq!(status.waiting, ["QuorumLost: shard 9 has 1 of 3", "Quorum: shard 17 would keep 1 of 3"]);
+    assert_eq!(status.waiting_reason.as_deref(), Some("Quorum"));
+    assert_eq!(condition(&status, "Degraded").reason, "QuorumLost");
+}
+
+#[test]
+fn a_condition_keeps_its_time_until_its_value_changes() {
+    let first = of(&whole(), &Plan::default(), 1_000, None);
+    let second = of(&whole(), &Plan::default(), 9_000, Some(&first));
+    let time = |status: &StorageClusterStatus, type_| condition(status, type_).last_transition_time.0.as_millisecond();
+    assert_eq!(time(&second, "Ready"), 1_000);
+    let mut sight = whole();
+    sight.identities.clear();
+    let third = of(&sight, &Plan::default(), 20_000, Some(&second));
+    assert_eq!((time(&third, "Ready"), time(&third, "Available")), (20_000, 1_000));
+}
+
+#[test]
+fn the_rate_is_what_was_copied_in_the_last_seconds_and_a_new_move_does_not_make_it_negative() {
+    let mut rate = migration::Rate::default();
+    rate.sample(0, 1_000);
+    assert_eq!(rate.bytes_per_second(), None);
+    rate.sample(1_000, 800);
+    assert_eq!(rate.bytes_per_second(), Some(200));
+    rate.sample(2_000, 5_000);
+    assert_eq!(rate.bytes_per_second(), Some(100));
+    rate.sample(3_000, 0);
+    assert_eq!(rate.bytes_per_second(), None);
+}

@@ -1,0 +1,110 @@
+//! What runs nodes. A substrate knows places, disks and processes, and keeps a few facts for the cluster; it knows
+//! neither shards nor the planner's reasons.
+
+pub mod local;
+
+use async_trait::async_trait;
+use granary_planner::observed::Place;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// What a substrate tells in one round.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The cluster's id, once it was minted.
+    pub cluster_id: Option<String>,
+    /// Whether the cluster was founded once.
+    pub founded: bool,
+    /// All places, in order of index, without those that are being retired. `disk` holds only what can be told without
+    /// asking the node.
+    pub places: Vec<Place>,
+    /// Ids of nodes that a person wants drained.
+    pub draining: Vec<u64>,
+    /// What a person should know, such as why a process does not stay up.
+    pub notes: Vec<String>,
+}
+
+/// The content of Bootstrap, kept before the first one is sent so that each founder gets the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founding {
+    /// In order of node id, from 1.
+    pub founders: Vec<Founder>,
+    /// Copies of each shard.
+    pub replication_factor: u32,
+    /// Data shards.
+    pub shards: u32,
+    /// Feature level to begin with.
+    pub feature_level: u32,
+}
+
+/// One founder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founder {
+    /// Index of its place.
+    pub index: u32,
+    /// What its blank disk calls itself.
+    pub uuid: String,
+    /// Name of its place.
+    pub name: String,
+    /// Kv address (host:port).
+    pub kv_address: String,
+    /// Peer address (host:port).
+    pub peer_address: String,
+    /// Zone; empty: unknown.
+    pub zone: String,
+    /// Machine; empty: unknown.
+    pub machine: String,
+}
+
+/// What became of [`Substrate::start_node`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A process was started.
+    Started,
+    /// One runs already.
+    Running,
+    /// Not now; says why. Ask again in a later round.
+    Later(String),
+}
+
+/// Why a substrate could not do what it was asked.
+#[derive(Debug, Error)]
+pub enum SubstrateError {
+    /// A file or a process.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done, with the path.
+        doing: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A kept file does not hold what it should.
+    #[error("{0}")]
+    Damaged(String),
+    /// Somebody else works on the same cluster.
+    #[error("{0}")]
+    Taken(String),
+    /// There is no such place, or it cannot be used so.
+    #[error("{0}")]
+    Place(String),
+}
+
+/// Runs nodes. Each call may be repeated at any time, also after a crash in the middle of it, and then completes.
+#[async_trait]
+pub trait Substrate: Send + Sync {
+    /// Stable id of this installation, for the nodes' fencing tokens.
+    fn installation(&self) -> String;
+    /// What is there.
+    async fn look(&self) -> Result<Look, SubstrateError>;
+    /// Keeps a new random cluster id, unless there is one.
+    async fn mint_cluster_id(&self) -> Result<(), SubstrateError>;
+    /// Keeps the content of Bootstrap and gives back what is kept: the first one ever given, unless `replace`, which is
+    /// only right while no founder has accepted.
+    async fn keep_founding(&self, founding: Founding, replace: bool) -> Result<Founding, SubstrateError>;
+    /// Keeps that the cluster was founded.
+    async fn note_founded(&self) -> Result<(), SubstrateError>;
+    /// Makes the place if it is not there and starts its process if none runs.
+    async fn start_node(&self, index: u32) -> Result<Start, SubstrateError>;
+    /// Gives the place up for good: its intent is kept at once, its process stops soon, its disk is kept or deleted.
+    async fn retire(&self, index: u32) -> Result<(), SubstrateError>;
+}

@@ -1,0 +1,134 @@
+//! The loop over a cluster in memory: it reaches what is asked, also when it is killed after every change that it makes.
+
+mod world;
+
+use std::sync::Arc;
+
+use granary_crds::{StorageClusterSpec, parse, status::Phase};
+use granary_operator::{
+    node_admin::AdminError,
+    reconcile::{LoopError, Reconciler, Round},
+};
+
+use self::world::World;
+
+/// Rounds within which everything here settles, kills counted.
+const MOST_ROUNDS: usize = 2_000;
+
+#[allow(clippy::expect_used)]
+fn spec(replicas: i32) -> StorageClusterSpec {
+    let example = parse(include_str!("../../examples/cluster.yaml")).expect("the example is valid");
+    StorageClusterSpec { replicas, shards: 16, ..example.spec }
+}
+
+fn reconciler(world: &Arc<World>) -> Reconciler {
+    Reconciler::new(world.clone(), world.clone())
+}
+
+/// Runs the loop until the cluster is as asked; a new loop after each kill, which comes after `fuse` changes.
+#[allow(clippy::expect_used, clippy::panic)]
+async fn settle(world: &Arc<World>, spec: &StorageClusterSpec, fuse: Option<u32>) -> Round {
+    let mut reconciler = reconciler(world);
+    world.state.lock().fuse = fuse;
+    let mut last = None;
+    for _ in 0..MOST_ROUNDS {
+        let round = reconciler.round(spec, 1, None).await.expect("the loop goes on");
+        if round.status.phase == Phase::Ready {
+            return round;
+        }
+        let mut state = world.state.lock();
+        if std::mem::take(&mut state.killed) {
+            state.fuse = fuse;
+            reconciler = Reconciler::new(world.clone(), world.clone());
+        }
+        last = Some(round);
+    }
+    panic!("not settled with fuse {fuse:?}: {:?}", last.map(|round| (round.plan, round.status, round.error)));
+}
+
+fn members(world: &World) -> Vec<u64> {
+    world.state.lock().map.iter().flat_map(|map| &map.nodes).map(|node| node.id).collect()
+}
+
+/// Replica counts and leader counts differ by one at most.
+fn assert_balanced(world: &World) {
+    let counts: Vec<_> = members(world).into_iter().map(|node| world.state.lock().replicas(node)).collect();
+    let (least, most) = (counts.iter().min().copied(), counts.iter().max().copied());
+    // The meta shard's replicas are counted here too, and it may be anywhere.
+    assert!(most.unwrap_or(0) - least.unwrap_or(0) <= 2, "{counts:?}");
+    let (least, most) = world.state.lock().leaders();
+    assert!(most - least <= 1, "{least} to {most} leaders");
+}
+
+#[tokio::test]
+async fn a_cluster_is_founded_grows_and_shrinks() {
+    let world = Arc::new(World::default());
+    for replicas in [3, 5, 3] {
+        settle(&world, &spec(replicas), None).await;
+        assert_eq!(members(&world).len(), replicas as usize);
+        assert_eq!(world.state.lock().places.len(), replicas as usize);
+        assert_balanced(&world);
+    }
+}
+
+#[tokio::test]
+async fn a_loop_killed_after_every_change_and_started_again_converges() {
+    // 2 also comes between two calls of one step; 1 is a loop that can only ever make one change.
+    for fuse in [2, 3, 5, 7] {
+        let world = Arc::new(World::default());
+        for replicas in [3, 5, 3] {
+            settle(&world, &spec(replicas), Some(fuse)).await;
+            assert_eq!(members(&world).len(), replicas as usize, "fuse {fuse}");
+        }
+        assert_balanced(&world);
+    }
+}
+
+#[tokio::test]
+async fn a_loop_killed_after_any_one_change_goes_on_from_there() {
+    let counting = Arc::new(World::default());
+    settle(&counting, &spec(3), None).await;
+    let changes = counting.state.lock().changes;
+    for kill in 1..=changes {
+        let world = Arc::new(World::default());
+        world.state.lock().fuse = Some(kill);
+        let mut first = reconciler(&world);
+        while !world.state.lock().killed {
+            first.round(&spec(3), 1, None).await.unwrap();
+        }
+        drop(first);
+        world.state.lock().killed = false;
+        settle(&world, &spec(3), None).await;
+        assert_eq!(members(&world), [1, 2, 3], "killed after change {kill}");
+    }
+}
+
+#[tokio::test]
+async fn a_settled_cluster_is_left_alone() {
+    let world = Arc::new(World::default());
+    settle(&world, &spec(3), None).await;
+    let before = world.state.lock().changes;
+    let mut reconciler = reconciler(&world);
+    for _ in 0..10 {
+        assert!(reconciler.round(&spec(3), 1, None).await.unwrap().settled);
+    }
+    assert_eq!(world.state.lock().changes, before);
+}
+
+#[tokio::test]
+async fn a_process_whose_token_was_overtaken_stops_for_good() {
+    let world = Arc::new(World::default());
+    let mut old = reconciler(&world);
+    while old.round(&spec(3), 1, None).await.unwrap().status.phase != Phase::Ready {}
+    world.state.lock().token += 1;
+    let mut rounds = 0;
+    let error = loop {
+        match old.round(&spec(5), 1, None).await {
+            Ok(_) => rounds += 1,
+            Err(error) => break error,
+        }
+        assert!(rounds < 100, "it did not stop");
+    };
+    let LoopError::TakenOver(AdminError::TakenOver { ours, theirs, .. }) = error else { panic!("{error}") };
+    assert!(theirs > ours);
+}
