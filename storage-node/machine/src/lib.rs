@@ -20,4 +20,4 @@ mod view;
 
 pub use errors::ApplyError;
 pub use overlay::Overlay;
-pub use view::{View, ViewError, Write};
+pub use view::{View, ViewError, Visit, Write};

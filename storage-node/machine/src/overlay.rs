@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::view::{View, ViewError, Write};
+use crate::view::{View, ViewError, Visit, Write};
 
 /// A view with writes on top of it.
 ///
@@ -103,12 +103,7 @@ impl<V: View + ?Sized> View for Overlay<'_, V> {
         }
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), ViewError> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), ViewError> {
         if from >= to {
             return Ok(());
         }

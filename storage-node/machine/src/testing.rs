@@ -1,13 +1,10 @@
 //! A view in memory, for tests and simulations of whoever uses the machines. Not for real nodes: nothing is durable.
 
-use std::{
-    collections::BTreeMap,
-    ops::{Bound, ControlFlow},
-};
+use std::{collections::BTreeMap, ops::Bound};
 
 use bytes::Bytes;
 
-use crate::view::{View, ViewError, Write};
+use crate::view::{View, ViewError, Visit, Write};
 
 /// Rows in a map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,12 +47,7 @@ impl View for MemView {
         Ok(self.rows.get(key).cloned())
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), ViewError> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), ViewError> {
         if from >= to {
             return Ok(());
         }

@@ -4,18 +4,16 @@ use std::{error::Error, ops::ControlFlow};
 
 use bytes::Bytes;
 
+/// What a scan calls with each row's key and value; it goes on until this breaks.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// The stored rows as they are at one moment: a snapshot, or a store that nobody else writes to.
 pub trait View {
     /// The value of the row `key`, if it is there.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError>;
 
     /// Calls `visit` with each row of `[from, to)` in order of their keys, until it breaks.
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), ViewError>;
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), ViewError>;
 
     /// The row with the smallest key in `[from, to)`.
     fn next(&self, from: &[u8], to: &[u8]) -> Result<Option<(Bytes, Bytes)>, ViewError> {

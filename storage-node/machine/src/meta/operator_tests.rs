@@ -16,7 +16,8 @@ fn a_cluster_is_founded_the_same_by_each_founder_and_only_from_a_sound_request()
     assert_eq!(target, vec![(1, 1), (2, 2), (3, 3)]);
     assert_eq!((state.next_node_id, state.next_replica_id), (4, 4));
 
-    let wrong: [(&str, fn(&mut BootstrapRequest)); 7] = [
+    type Spoil = fn(&mut BootstrapRequest);
+    let wrong: [(&str, Spoil); 7] = [
         ("cluster_id", |request| request.cluster_id = "demo".into()),
         ("replication_factor", |request| request.replication_factor = 2),
         ("founders", |request| request.founders.truncate(2)),
