@@ -7,6 +7,7 @@
 //! Dependencies point to the right only. `node` wires everything and is the one module that knows everyone.
 
 pub mod admin;
+mod disk_watch;
 pub mod drivers;
 pub mod grpc;
 pub mod http;

@@ -1,12 +1,18 @@
 //! A node that belongs to a cluster: everything that runs once the disk has an identity.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use granary_common::NodeId;
 use granary_engine::{DataStore, RaftStore};
 use granary_proto::{raft::Sender, storage::Identity};
 
-use crate::{drivers::StoreHandle, map::MapHolder, meta::MetaLead, options::Options, transport::Peers};
+use crate::{
+    drivers::{Drivers, StoreHandle},
+    map::MapHolder,
+    meta::MetaLead,
+    options::Options,
+    transport::Peers,
+};
 
 /// The running parts, for the services. Made by `node`, shared by all.
 pub struct Member {
@@ -18,6 +24,8 @@ pub struct Member {
     pub options: Arc<Options>,
     /// The store.
     pub store: StoreHandle,
+    /// What runs the store.
+    pub drivers: Arc<Drivers>,
     /// The cluster map.
     pub map: MapHolder,
     /// The other nodes.
@@ -29,7 +37,7 @@ pub struct Member {
     /// Logs.
     pub raft: Arc<RaftStore>,
     /// Writes are refused for lack of disk space.
-    pub read_only: Arc<std::sync::atomic::AtomicBool>,
+    pub read_only: Arc<AtomicBool>,
 }
 
 impl Member {
@@ -40,12 +48,6 @@ impl Member {
 
     /// How this node introduces itself.
     pub fn sender(&self) -> Sender {
-        Sender {
-            cluster_id: self.identity.cluster_id.clone(),
-            node_id: self.identity.node_id,
-            uuid: self.identity.uuid.clone(),
-            incarnation: self.incarnation,
-            addresses: Some(self.options.addresses()),
-        }
+        self.peers.own().clone()
     }
 }

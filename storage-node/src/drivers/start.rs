@@ -218,6 +218,11 @@ impl Drivers {
         });
     }
 
+    /// Makes the meta shard's first replica here, unless there is or was one: finishes a Bootstrap that was cut off.
+    pub fn found_meta(&self, state: &MetaState) {
+        self.lifecycle.found_meta(state);
+    }
+
     /// Whether a replica of every shard that the map gives this node is running.
     pub fn is_complete(&self) -> bool {
         self.lifecycle.is_complete()
