@@ -1,0 +1,87 @@
+//! From a request to its answer: the one way that unary calls and Pipes take.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use granary_proto::kv::{Error, GetClusterMapResponse, Reason, pipe_request::Request, pipe_response::Response};
+
+use super::{cluster_map, errors, forward, parts, read, scan, write};
+use crate::{member::Member, node::Node};
+
+/// Who answers requests. The node; in tests of the wire also others.
+pub trait Execute: Send + Sync + 'static {
+    /// Own id; 0 while the node belongs to no cluster.
+    fn node_id(&self) -> u64;
+
+    /// The answer, if it can be had without waiting: a read while this node leads and its lease holds. `None` says
+    /// nothing of the request.
+    fn at_once(&self, request: &Request) -> Option<Response>;
+
+    /// The answer, within `limit`.
+    ///
+    /// # Errors
+    /// For a write, only [`Reason::OutcomeUnknown`] and [`Reason::Internal`] leave open whether it was applied.
+    fn execute(&self, request: Request, limit: Duration) -> impl Future<Output = Result<Response, Error>> + Send;
+
+    /// The cluster map, unless `known_version` is the newest.
+    ///
+    /// # Errors
+    /// [`Reason::NotReady`] while the node belongs to no cluster.
+    fn cluster_map(&self, known_version: u64) -> Result<GetClusterMapResponse, Error>;
+}
+
+impl Execute for Node {
+    fn node_id(&self) -> u64 {
+        self.member().map_or(0, |member| member.id().0)
+    }
+
+    fn at_once(&self, request: &Request) -> Option<Response> {
+        match request {
+            Request::Get(request) => read::get_at_once(self.member()?, request).map(Response::Get),
+            _ => None,
+        }
+    }
+
+    async fn execute(&self, request: Request, limit: Duration) -> Result<Response, Error> {
+        execute(member(self)?, request, Instant::now() + limit).await
+    }
+
+    fn cluster_map(&self, known_version: u64) -> Result<GetClusterMapResponse, Error> {
+        Ok(cluster_map::newest(member(self)?, known_version))
+    }
+}
+
+fn member(node: &Node) -> Result<&Arc<Member>, Error> {
+    node.member().ok_or_else(|| errors::not_ready("the node does not belong to a cluster yet; ask another node"))
+}
+
+/// Answers `request` before `deadline`: here, or by the shard's leader when that is wanted and this node does not lead.
+async fn execute(member: &Arc<Member>, request: Request, deadline: Instant) -> Result<Response, Error> {
+    let again = forward::copy_to_forward(&request);
+    match (here(member, request, deadline).await, again) {
+        (Err(error), Some(again)) if error.reason() == Reason::NotLeader => {
+            forward::to_leader(member, again, error, deadline).await
+        }
+        (answer, _) => answer,
+    }
+}
+
+async fn here(member: &Arc<Member>, request: Request, deadline: Instant) -> Result<Response, Error> {
+    match request {
+        Request::Get(request) => read::get(member, request, deadline).await.map(Response::Get),
+        Request::Scan(request) => scan::page(member, request, deadline).await.map(Response::Scan),
+        Request::Put(request) => write::put(member, request, deadline).await.map(Response::Put),
+        Request::Delete(request) => write::delete(member, request, deadline).await.map(Response::Delete),
+        Request::CompareAndSet(request) => {
+            write::compare_and_set(member, request, deadline).await.map(Response::CompareAndSet)
+        }
+        Request::Txn(request) => write::txn(member, request, deadline).await.map(Response::Txn),
+        Request::Batch(request) => parts::batch(member, request, deadline).await.map(Response::Batch),
+        Request::DeleteRange(request) => {
+            parts::delete_range(member, request, deadline).await.map(Response::DeleteRange)
+        }
+    }
+}

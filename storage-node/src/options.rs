@@ -1,0 +1,304 @@
+//! What a node is told at its start: flags, each also an environment variable, checked before anything is touched.
+//! Knows no other part of the node.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use granary_proto::map;
+use thiserror::Error;
+
+const EXAMPLES: &str = "\
+Examples:
+  A node that talks on this machine only:
+    granary-node --data /tmp/node-0 --name node-0 --kv-listen 127.0.0.1:7001 \\
+      --peer-listen 127.0.0.1:7002 --metrics-listen 127.0.0.1:7003
+  A node that listens everywhere and is reached by a name:
+    granary-node --data /data --name granary-0 --kv-listen 0.0.0.0:7001 --kv-advertise granary-0.granary:7001 \\
+      --peer-listen 0.0.0.0:7002 --peer-advertise granary-0.granary:7002 --seed granary-1.granary:7002
+
+A new node is blank and waits until it founds a cluster or joins one, which its operator asks it to. After that, it is
+a node of that cluster for as long as its disk lives.";
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text in a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The storage node of Granary.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "granary-node", version, about, after_help = EXAMPLES)]
+pub struct Options {
+    /// Directory of the node's data; made if missing. One node only may use it.
+    #[arg(long, env = "GRANARY_DATA", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Name of the place where the node runs, such as node-0. A wiped disk comes back under it as another node.
+    #[arg(long, env = "GRANARY_NAME")]
+    pub name: String,
+
+    /// Where the data API, health and reflection listen.
+    #[arg(long, env = "GRANARY_KV_LISTEN", default_value = "127.0.0.1:7001", value_name = "IP:PORT")]
+    pub kv_listen: SocketAddr,
+    /// Where other nodes and the operator are heard.
+    #[arg(long, env = "GRANARY_PEER_LISTEN", default_value = "127.0.0.1:7002", value_name = "IP:PORT")]
+    pub peer_listen: SocketAddr,
+    /// Where metrics and probes (/metrics, /livez, /readyz) are served over plain HTTP.
+    #[arg(long, env = "GRANARY_METRICS_LISTEN", default_value = "127.0.0.1:7003", value_name = "IP:PORT")]
+    pub metrics_listen: SocketAddr,
+    /// Where clients reach the data API [default: the address of --kv-listen].
+    #[arg(long, env = "GRANARY_KV_ADVERTISE", value_name = "HOST:PORT")]
+    pub kv_advertise: Option<String>,
+    /// Where other nodes reach this one [default: the address of --peer-listen].
+    #[arg(long, env = "GRANARY_PEER_ADVERTISE", value_name = "HOST:PORT")]
+    pub peer_advertise: Option<String>,
+    /// Peer address of another node, to find the cluster again when every known address has changed. Repeat it, or
+    /// separate by commas.
+    #[arg(long = "seed", env = "GRANARY_SEEDS", value_delimiter = ',', value_name = "HOST:PORT")]
+    pub seeds: Vec<String>,
+
+    /// Failure domain: the zone the node runs in.
+    #[arg(long, env = "GRANARY_ZONE", default_value = "")]
+    pub zone: String,
+    /// Failure domain: the machine the node runs on.
+    #[arg(long, env = "GRANARY_MACHINE", default_value = "")]
+    pub machine: String,
+
+    /// How log lines are written. What is logged is said by RUST_LOG [default: info,raft=warn].
+    #[arg(long, env = "GRANARY_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+
+    /// Memory for blocks read from disk, in MiB: 8 to 1,048,576.
+    #[arg(long, env = "GRANARY_BLOCK_CACHE_MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=1_048_576), value_name = "MIB")]
+    pub block_cache_mib: u32,
+    /// Fill of the disk, in percent, from which on writes that need space are refused: 50 to 99.
+    #[arg(long, env = "GRANARY_READ_ONLY_AT_PERCENT", default_value_t = 95, value_parser = clap::value_parser!(u8).range(50..=99), value_name = "PERCENT")]
+    pub read_only_at_percent: u8,
+    /// Fill of the disk, in percent, at which they are taken again; below --read-only-at-percent.
+    #[arg(long, env = "GRANARY_WRITABLE_AT_PERCENT", default_value_t = 93, value_parser = clap::value_parser!(u8).range(1..=98), value_name = "PERCENT")]
+    pub writable_at_percent: u8,
+    /// Requests under way in the store, over all clients: 16 to 1,048,576. Beyond it they are refused as busy.
+    #[arg(long, env = "GRANARY_MAX_REQUESTS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(16..=1_048_576), value_name = "COUNT")]
+    pub max_requests: u32,
+    /// Bytes of writes under way in the store, over all clients, in MiB: 16 to 4,095. Beyond it they are refused as busy.
+    #[arg(long, env = "GRANARY_MAX_REQUEST_MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=4_095), value_name = "MIB")]
+    pub max_request_mib: u32,
+    /// Most that snapshots for other nodes take of the network, in MiB per second: 1 to 1,048,576.
+    #[arg(long, env = "GRANARY_SNAPSHOT_BANDWIDTH_MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_048_576), value_name = "MIB/S")]
+    pub snapshot_bandwidth_mib: u32,
+
+    /// Length of a tick, the unit of the next three, in ms: 1 to 1,000.
+    #[arg(long, env = "GRANARY_TICK_MS", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "MS", help_heading = "Election timing (the same on all nodes)")]
+    pub tick_ms: u32,
+    /// Ticks between two heartbeats of a leader; less than half of --election-ticks.
+    #[arg(long, env = "GRANARY_HEARTBEAT_TICKS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
+    pub heartbeat_ticks: u32,
+    /// Ticks without a leader after which an election may start; together at least 200 ms, for a disk may stall so long.
+    #[arg(long, env = "GRANARY_ELECTION_TICKS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(3..=10_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
+    pub election_ticks: u32,
+    /// Ticks after which it starts at the latest; the moment is random in between, so that candidates seldom collide.
+    #[arg(long, env = "GRANARY_MAX_ELECTION_TICKS", default_value_t = 32, value_parser = clap::value_parser!(u32).range(4..=20_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
+    pub max_election_ticks: u32,
+
+    /// How long a node that was asked to stop hands over its leaders and ends its requests, in seconds: 0 to 600.
+    #[arg(long, env = "GRANARY_GRACEFUL_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=600), value_name = "SECONDS")]
+    pub graceful_seconds: u32,
+}
+
+/// Options that do not fit together. Each says which flag has which value, and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("--{flag} {value}: {problem}")]
+pub struct OptionsError {
+    /// Long name of the flag.
+    pub flag: &'static str,
+    /// What was given, or the default.
+    pub value: String,
+    /// What is wrong, and what to do.
+    pub problem: String,
+}
+
+fn refused(flag: &'static str, value: impl ToString, problem: impl Into<String>) -> OptionsError {
+    OptionsError { flag, value: value.to_string(), problem: problem.into() }
+}
+
+/// Shortest election timeout: stalls of single syncs of 170 ms were measured, and each would cost an election (HAZARDS H13).
+const MIN_ELECTION: Duration = Duration::from_millis(200);
+/// Longest name, in bytes: that of a DNS label, which a name on Kubernetes is.
+const MAX_NAME: usize = 63;
+
+impl Options {
+    /// Checks what one flag's range cannot say.
+    ///
+    /// # Errors
+    /// The first flag that does not fit.
+    pub fn validate(&self) -> Result<(), OptionsError> {
+        if !(1..=MAX_NAME).contains(&self.name.len()) {
+            return Err(refused(
+                "name",
+                &self.name,
+                format!("has {} bytes; allowed are 1 to {MAX_NAME}", self.name.len()),
+            ));
+        }
+        self.validate_addresses()?;
+        self.validate_timing()?;
+        if self.writable_at_percent >= self.read_only_at_percent {
+            return Err(refused(
+                "writable-at-percent",
+                self.writable_at_percent,
+                format!("must be below --read-only-at-percent, which is {}", self.read_only_at_percent),
+            ));
+        }
+        Ok(())
+    }
+
+    fn validate_addresses(&self) -> Result<(), OptionsError> {
+        let advertised = [
+            ("kv-advertise", "kv-listen", &self.kv_advertise, self.kv_listen),
+            ("peer-advertise", "peer-listen", &self.peer_advertise, self.peer_listen),
+        ];
+        for (flag, listen_flag, advertised, listen) in advertised {
+            match advertised {
+                Some(address) => host_and_port(flag, address)?,
+                None if listen.ip().is_unspecified() => {
+                    let problem =
+                        format!("nobody can connect to this address; say with --{flag} where the node is reached");
+                    return Err(refused(listen_flag, listen, problem));
+                }
+                None => {}
+            }
+        }
+        self.seeds.iter().try_for_each(|seed| host_and_port("seed", seed))
+    }
+
+    fn validate_timing(&self) -> Result<(), OptionsError> {
+        // As u64: the sums and products of two u32.
+        let ticks = |count: u32| u64::from(count);
+        if ticks(self.heartbeat_ticks) * 2 >= ticks(self.election_ticks) {
+            let problem = format!("must be less than half of --election-ticks, which is {}", self.election_ticks);
+            return Err(refused("heartbeat-ticks", self.heartbeat_ticks, problem));
+        }
+        if self.election_timeout() < MIN_ELECTION {
+            let problem = format!(
+                "is {} ms with --tick-ms {}; allowed are {} ms and more",
+                self.election_timeout().as_millis(),
+                self.tick_ms,
+                MIN_ELECTION.as_millis()
+            );
+            return Err(refused("election-ticks", self.election_ticks, problem));
+        }
+        if self.max_election_ticks <= self.election_ticks {
+            let problem = format!("must be more than --election-ticks, which is {}", self.election_ticks);
+            return Err(refused("max-election-ticks", self.max_election_ticks, problem));
+        }
+        Ok(())
+    }
+
+    /// Where others reach this node.
+    pub fn addresses(&self) -> map::Addresses {
+        let or_listen =
+            |advertised: &Option<String>, listen: SocketAddr| advertised.clone().unwrap_or_else(|| listen.to_string());
+        map::Addresses {
+            kv: or_listen(&self.kv_advertise, self.kv_listen),
+            peer: or_listen(&self.peer_advertise, self.peer_listen),
+        }
+    }
+
+    /// The failure domains.
+    pub fn domains(&self) -> map::Domains {
+        map::Domains { zone: self.zone.clone(), machine: self.machine.clone() }
+    }
+
+    /// Length of a tick.
+    pub fn tick(&self) -> Duration {
+        Duration::from_millis(self.tick_ms.into())
+    }
+
+    /// Shortest time without a leader after which an election may start.
+    pub fn election_timeout(&self) -> Duration {
+        self.tick() * self.election_ticks
+    }
+
+    /// Longest time that a graceful stop takes.
+    pub fn graceful(&self) -> Duration {
+        Duration::from_secs(self.graceful_seconds.into())
+    }
+}
+
+/// host:port with a port from 1 to 65,535; the host is resolved when it is used.
+fn host_and_port(flag: &'static str, address: &str) -> Result<(), OptionsError> {
+    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse().ok());
+    match port {
+        Some(1..=u16::MAX) => Ok(()),
+        _ => Err(refused(flag, address, "is not HOST:PORT, such as node-1.example:7002")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(more: &[&str]) -> Options {
+        Options::parse_from(["granary-node", "--data", "d", "--name", "node-0"].iter().chain(more))
+    }
+
+    fn refused_flag(more: &[&str]) -> Option<&'static str> {
+        options(more).validate().err().map(|error| error.flag)
+    }
+
+    #[test]
+    fn the_flags_themselves_are_consistent() {
+        use clap::CommandFactory as _;
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(refused_flag(&[]), None);
+    }
+
+    #[test]
+    fn heartbeats_must_come_more_than_twice_in_an_election_timeout() {
+        assert_eq!(refused_flag(&["--heartbeat-ticks", "9"]), None);
+        assert_eq!(refused_flag(&["--heartbeat-ticks", "10"]), Some("heartbeat-ticks"));
+    }
+
+    #[test]
+    fn an_election_timeout_that_a_slow_sync_can_reach_is_refused() {
+        assert_eq!(refused_flag(&["--tick-ms", "10"]), None);
+        let error = options(&["--tick-ms", "9"]).validate().unwrap_err();
+        assert_eq!(error.flag, "election-ticks");
+        assert!(error.to_string().contains("180 ms"), "{error}");
+    }
+
+    #[test]
+    fn the_latest_election_must_be_behind_the_earliest() {
+        assert_eq!(refused_flag(&["--max-election-ticks", "20"]), Some("max-election-ticks"));
+    }
+
+    #[test]
+    fn an_address_nobody_can_connect_to_is_not_advertised() {
+        assert_eq!(refused_flag(&["--kv-listen", "0.0.0.0:7001"]), Some("kv-listen"));
+        let advertised = ["--kv-listen", "0.0.0.0:7001", "--kv-advertise", "node-0.nodes:7001"];
+        assert_eq!(refused_flag(&advertised), None);
+        assert_eq!(options(&advertised).addresses().kv, "node-0.nodes:7001");
+        assert_eq!(options(&[]).addresses().peer, "127.0.0.1:7002");
+    }
+
+    #[test]
+    fn seeds_may_be_repeated_or_separated_and_need_a_port() {
+        assert_eq!(options(&["--seed", "a:1", "--seed", "b:2,[::1]:3"]).seeds, ["a:1", "b:2", "[::1]:3"]);
+        for seed in ["a", "a:", "a:0", ":1", "a:65536"] {
+            assert_eq!(refused_flag(&["--seed", seed]), Some("seed"), "{seed}");
+        }
+    }
+
+    #[test]
+    fn the_disk_must_get_emptier_before_writes_are_taken_again() {
+        assert_eq!(refused_flag(&["--writable-at-percent", "95"]), Some("writable-at-percent"));
+    }
+}
