@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::observed::Domains;
-
 /// The steps that may be taken now, in order, and why nothing more is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -19,6 +17,22 @@ impl Plan {
     /// Nothing to do, nothing awaited, nothing wrong: the cluster is as desired.
     pub fn is_settled(&self) -> bool {
         self.steps.is_empty() && self.waiting.is_empty() && self.degraded.is_empty()
+    }
+
+    /// Adds a step.
+    pub(crate) fn step(&mut self, step: Step, reason: String) {
+        let reversible = step.is_reversible();
+        self.steps.push(PlannedStep { step, reason, reversible });
+    }
+
+    /// Adds something the plan waits for.
+    pub(crate) fn wait(&mut self, reason: WaitingReason, message: String) {
+        self.waiting.push(Waiting { reason, message });
+    }
+
+    /// Adds something that a person has to decide.
+    pub(crate) fn degrade(&mut self, reason: DegradedReason, message: String) {
+        self.degraded.push(Degraded { reason, message });
     }
 }
 
@@ -91,6 +105,31 @@ pub enum Step {
         /// Index of the place.
         index: u32,
     },
+}
+
+impl Step {
+    /// Whether another step can take it back. What is minted, founded, created or given up stays so.
+    pub fn is_reversible(&self) -> bool {
+        match self {
+            Self::MintClusterId
+            | Self::Found { .. }
+            | Self::NoteFounded
+            | Self::CreateShards { .. }
+            | Self::RemoveNode { .. }
+            | Self::RetirePlace { .. } => false,
+            Self::StartNode { .. }
+            | Self::Join { .. }
+            | Self::Reconfigure { .. }
+            | Self::TransferLeaders { .. }
+            | Self::Drain { .. }
+            | Self::CancelDrain { .. } => true,
+        }
+    }
+
+    /// Whether it takes a node or a disk away: at most one such step a plan.
+    pub fn is_disruptive(&self) -> bool {
+        matches!(self, Self::RemoveNode { .. } | Self::RetirePlace { .. })
+    }
 }
 
 /// New target of one shard.

@@ -1,0 +1,175 @@
+//! From nothing to a founded cluster with its shards: mint the id, start the first places, found, note it, create.
+//! Must not found where anything is unknown, or twice (OPERATOR.md section 2, STORAGE-NODE.md section 2).
+
+use crate::desired::Desired;
+use crate::observed::{Cluster, Disk, Observed, Place};
+use crate::plan::{DegradedReason, Plan, Step, WaitingReason};
+use crate::render::{count, list};
+use crate::view::View;
+use crate::{placement, repair};
+
+/// Plans all that is possible while the cluster does not answer. Returns the cluster once it answers and is ours.
+pub(crate) fn until_it_answers<'a>(desired: &Desired, observed: &'a Observed, plan: &mut Plan) -> Option<&'a Cluster> {
+    let Some(id) = &observed.cluster_id else {
+        mint(observed, plan);
+        return None;
+    };
+    let foreign = foreign_disks(observed, id, plan);
+    if let Some(cluster) = observed.cluster.fresh() {
+        if cluster.cluster_id != *id {
+            let message =
+                format!("the nodes answer as cluster {}, this one is {id}: nothing is done", cluster.cluster_id);
+            plan.degrade(DegradedReason::ForeignDisk, message);
+            return None;
+        }
+        if !observed.founded {
+            plan.step(Step::NoteFounded, format!("cluster {id} answers with {}", count(cluster.nodes.len(), "node")));
+        }
+        return Some(cluster);
+    }
+    if observed.founded {
+        founded_but_silent(observed, id, plan);
+    } else if !foreign {
+        found(desired, observed, id, plan);
+    }
+    None
+}
+
+fn mint(observed: &Observed, plan: &mut Plan) {
+    let member = observed.places.iter().find_map(|place| match place.disk.known() {
+        Some(Disk::Member { cluster_id, .. }) => Some((place, cluster_id)),
+        _ => None,
+    });
+    if let Some((place, cluster_id)) = member {
+        let message = format!(
+            "no cluster id is noted, but the disk of {} belongs to cluster {cluster_id}: note that id, or take the disk away",
+            place.name
+        );
+        plan.degrade(DegradedReason::ForeignDisk, message);
+    } else if let Some(place) = observed.places.iter().find(|place| place.disk.fresh().is_none()) {
+        let message = format!("no cluster id is noted, and it is not known what the disk of {} holds", place.name);
+        plan.wait(WaitingReason::Unknown, message);
+    } else {
+        plan.step(Step::MintClusterId, "no cluster id is noted and no disk holds one".to_owned());
+    }
+}
+
+/// Reports the first disk of another cluster; such a place is never started, joined or retired.
+fn foreign_disks(observed: &Observed, id: &str, plan: &mut Plan) -> bool {
+    let foreign = observed.places.iter().filter_map(|place| match place.disk.known() {
+        Some(Disk::Member { cluster_id, .. }) if cluster_id != id => Some((&place.name, cluster_id)),
+        _ => None,
+    });
+    let foreign: Vec<_> = foreign.collect();
+    let Some((name, other)) = foreign.first() else { return false };
+    let message = format!(
+        "{} of another cluster: {name} belongs to {other}, this cluster is {id}; take it away or give it back",
+        count(foreign.len(), "disk")
+    );
+    plan.degrade(DegradedReason::ForeignDisk, message);
+    true
+}
+
+fn founded_but_silent(observed: &Observed, id: &str, plan: &mut Plan) {
+    let empty = |place: &Place| matches!(place.disk.fresh(), Some(Disk::Blank { .. } | Disk::Gone));
+    if observed.places.iter().all(empty) {
+        let message = format!(
+            "cluster {id} was founded, and none of {} holds it any more: restore a backup; \
+             for a new, empty cluster delete this one first",
+            count(observed.places.len(), "disk")
+        );
+        plan.degrade(DegradedReason::DataLost, message);
+        return;
+    }
+    repair::start_stopped(observed, id, plan);
+    let why = match &observed.cluster {
+        crate::observed::Seen::Unknown(why) => why.clone(),
+        _ => "its last answer is from an earlier round".to_owned(),
+    };
+    plan.wait(WaitingReason::Unknown, format!("the cluster does not answer: {why}"));
+}
+
+fn found(desired: &Desired, observed: &Observed, id: &str, plan: &mut Plan) {
+    let place = |index: u32| observed.places.iter().find(|place| place.index == index);
+    for index in (0..desired.replicas).filter(|index| place(*index).is_none()) {
+        let reason = format!("place {index} of {} is not there", desired.replicas);
+        plan.step(Step::StartNode { index }, reason);
+    }
+    repair::start_stopped(observed, id, plan);
+
+    let (mut blank, mut open) = (0, Vec::new());
+    for index in 0..desired.replication_factor {
+        match place(index).map(|place| &place.disk).map(|disk| (disk.fresh(), disk)) {
+            Some((Some(Disk::Blank { uuid: Some(_) }), _)) => blank += 1,
+            Some((Some(Disk::Member { node_id, .. }), _)) if *node_id == u64::from(index) + 1 => {}
+            Some((Some(Disk::Member { node_id, .. }), _)) => {
+                let message =
+                    format!("place {index} holds node {node_id}: the cluster was founded before, it has to answer");
+                plan.wait(WaitingReason::Unknown, message);
+                return;
+            }
+            Some((None, _)) => {
+                plan.wait(
+                    WaitingReason::Unknown,
+                    format!("what the disk of place {index} holds; unknown is not blank"),
+                );
+                return;
+            }
+            Some((Some(Disk::Blank { uuid: None } | Disk::Gone), _)) | None => open.push(index),
+        }
+    }
+    let joined = observed.places.iter().find(|place| {
+        place.index >= desired.replication_factor && matches!(place.disk.known(), Some(Disk::Member { .. }))
+    });
+    if let Some(place) = joined {
+        plan.wait(WaitingReason::Unknown, format!("{} has joined already: the cluster has to answer", place.name));
+        return;
+    }
+    let factor = desired.replication_factor as usize;
+    if !open.is_empty() {
+        let message = format!("{} of {} founders answer; places {} do not", factor - open.len(), factor, list(&open));
+        plan.wait(WaitingReason::NodesStarting, message);
+    } else if blank > 0 {
+        let reason = format!("{blank} of {factor} founders are blank, {} are founded already", factor - blank);
+        plan.step(Step::Found { founders: (0..desired.replication_factor).collect() }, reason);
+    } else {
+        plan.wait(
+            WaitingReason::NoLeader,
+            format!("all {factor} founders are founded; the meta shard has no leader yet"),
+        );
+    }
+}
+
+/// Creates all data shards once every wanted node is a member.
+pub(crate) fn create_shards(view: &View<'_>, plan: &mut Plan) {
+    if view.conflict || view.cluster.shards.iter().any(|shard| shard.id != 0) {
+        return;
+    }
+    let active: Vec<_> = view.active().collect();
+    let draining = view.draining().count();
+    if active.len() < view.wanted || !view.lost.is_empty() || draining > 0 || scale_changes(plan) {
+        let message = format!(
+            "{} are created when all {} are members; {} are",
+            count(view.cluster.shard_count as usize, "shard"),
+            count(view.wanted, "node"),
+            active.len().min(view.wanted)
+        );
+        plan.wait(WaitingReason::NodesStarting, message);
+        return;
+    }
+    let placements = placement::first(&active, view.cluster.shard_count, view.cluster.replication_factor as usize);
+    let reason = format!(
+        "{} with {} each on {}",
+        count(placements.len(), "shard"),
+        count(view.cluster.replication_factor as usize, "replica"),
+        count(active.len(), "node")
+    );
+    plan.step(Step::CreateShards { placements }, reason);
+}
+
+/// Whether this plan changes who is a member or stays one.
+pub(crate) fn scale_changes(plan: &Plan) -> bool {
+    plan.steps
+        .iter()
+        .any(|planned| matches!(planned.step, Step::Join { .. } | Step::Drain { .. } | Step::CancelDrain { .. }))
+}

@@ -1,0 +1,99 @@
+//! What is repaired before anything else: stopped processes are started, and it is said which nodes are lost or silent
+//! and why they are or are not replaced. Stops nothing. How a lost node is replaced follows from `scale`, `balance`
+//! and `drain`: its replicas move like those of a draining node.
+
+use crate::observed::{Disk, Observed, Process};
+use crate::plan::{DegradedReason, Plan, Step, WaitingReason};
+use crate::render::{count, list};
+use crate::view::View;
+
+/// Repairs, with a fresh word of the cluster.
+pub(crate) fn plan(view: &View<'_>, plan: &mut Plan) {
+    conflict(view, plan);
+    start_members(view, plan);
+    report_lost(view, plan);
+    report_silent(view, plan);
+    let leaderless: Vec<_> =
+        view.cluster.shards.iter().filter(|s| s.leader.is_none() || !s.fresh).map(|s| s.id).collect();
+    if !leaderless.is_empty() {
+        let message = format!("{} without a leader: {}", count(leaderless.len(), "shard"), list(&leaderless));
+        plan.wait(WaitingReason::NoLeader, message);
+    }
+}
+
+/// Starts every stopped process that may hold something of this cluster, or may be needed by it: with no fresh word of
+/// the cluster nobody knows which are not.
+pub(crate) fn start_stopped(observed: &Observed, cluster_id: &str, plan: &mut Plan) {
+    for place in observed.places.iter().filter(|place| place.process.fresh() == Some(&Process::Stopped)) {
+        match place.disk.known() {
+            Some(Disk::Member { cluster_id: other, .. }) if other != cluster_id => {}
+            // A founded cluster's missing disk is not made anew before the cluster says that it can be spared.
+            Some(Disk::Gone) if observed.founded => {}
+            _ => plan.step(Step::StartNode { index: place.index }, format!("the process of {} is stopped", place.name)),
+        }
+    }
+}
+
+fn start_members(view: &View<'_>, plan: &mut Plan) {
+    for place in view.observed.places.iter().filter(|place| place.process.fresh() == Some(&Process::Stopped)) {
+        let node = view.cluster.nodes.iter().find(|node| match place.disk.known() {
+            Some(Disk::Member { cluster_id, node_id }) => *cluster_id == view.cluster.cluster_id && *node_id == node.id,
+            Some(Disk::Gone) => false,
+            Some(Disk::Blank { .. }) | None => place.name == node.name,
+        });
+        if let Some(node) = node {
+            let reason = format!("the process of {} (node {}) is stopped", place.name, node.id);
+            plan.step(Step::StartNode { index: place.index }, reason);
+        }
+    }
+}
+
+fn conflict(view: &View<'_>, plan: &mut Plan) {
+    let (desired, cluster) = (view.desired, view.cluster);
+    let fields = [
+        ("replicationFactor", desired.replication_factor, cluster.replication_factor),
+        ("shards", desired.shards, cluster.shard_count),
+    ];
+    for (field, asked, is) in fields.into_iter().filter(|(_, asked, is)| asked != is) {
+        let message =
+            format!("spec.{field} is {asked}, the cluster was made with {is}, which is fixed: set it back to {is}");
+        plan.degrade(DegradedReason::SpecConflict, message);
+    }
+}
+
+fn report_lost(view: &View<'_>, plan: &mut Plan) {
+    let cases: Vec<_> = view.lost.iter().map(|lost| format!("node {} ({})", lost.node, lost.why)).collect();
+    if view.too_many_lost() {
+        let message = format!(
+            "{} of {} lost, more than a third: {}; nothing is replaced: bring them back or decide by hand",
+            view.lost.len(),
+            count(view.cluster.nodes.len(), "node"),
+            list(&cases)
+        );
+        plan.degrade(DegradedReason::ManyNodesLost, message);
+    }
+    let without: Vec<_> = view.without_quorum();
+    let shards: Vec<_> =
+        without.iter().map(|(shard, live, all)| format!("shard {shard} has {live} of {all} voters")).collect();
+    if !shards.is_empty() {
+        let message = format!("no quorum without {}: {}; bring a node back", list(&cases), list(&shards));
+        plan.degrade(DegradedReason::QuorumLost, message);
+    }
+    if let (Some(now), true) = (view.replacing(), view.lost.len() > 1) {
+        let message = format!("{} more lost, replaced one at a time after node {}", view.lost.len() - 1, now.node);
+        plan.wait(WaitingReason::Quorum, message);
+    }
+}
+
+fn report_silent(view: &View<'_>, plan: &mut Plan) {
+    let silent: Vec<_> =
+        view.silent().map(|node| format!("node {} for {} s", node.id, node.silent_for_ms / 1000)).collect();
+    if silent.is_empty() {
+        return;
+    }
+    let limit = match view.desired.replace_after_ms {
+        Some(limit) => format!("replaced after {} s", limit / 1000),
+        None => "replaceAfter is Never, so they are not replaced".to_owned(),
+    };
+    plan.wait(WaitingReason::NodeSilent, format!("{}: {limit}", list(&silent)));
+}

@@ -1,0 +1,121 @@
+//! Who is a member: starts places, joins blank nodes, chooses who leaves, cancels drains. Moves nothing itself.
+//! Which node leaves is stored in the map (`Drain`), so the choice outlives the operator.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use crate::observed::{Disk, Node, Process};
+use crate::placement;
+use crate::plan::{Plan, Step, WaitingReason};
+use crate::render::count;
+use crate::view::View;
+
+/// Plans joins and starts when nodes are missing, drains when there are too many.
+pub(crate) fn plan(view: &View<'_>, plan: &mut Plan) {
+    if !view.conflict {
+        leave_or_stay(view, plan);
+    }
+    grow(view, plan);
+}
+
+fn leave_or_stay(view: &View<'_>, plan: &mut Plan) {
+    let (active, draining) = (view.active().count(), view.draining().count());
+    let later = view.lost.len() - usize::from(view.replacing().is_some());
+    let leaving = (active + draining + later).saturating_sub(view.wanted);
+    if leaving < draining {
+        cancel(view, draining - leaving, plan);
+    } else if leaving > draining {
+        if !view.lost.is_empty() {
+            let message = format!("{} to leave when no node is lost any more", count(leaving - draining, "node"));
+            plan.wait(WaitingReason::Draining, message);
+            return;
+        }
+        let mut staying: Vec<&Node> = view.active().collect();
+        for _ in draining..leaving {
+            let Some(node) = least_needed(view, &staying) else { return };
+            staying.retain(|other| other.id != node.id);
+            let load = view.loads().get(&node.id).copied().unwrap_or(0);
+            let reason = format!(
+                "node {} leaves: {} wanted, {} there; {} to move",
+                node.id,
+                count(view.wanted, "node"),
+                active + draining,
+                count(load, "replica")
+            );
+            plan.step(Step::Drain { node: node.id }, reason);
+        }
+    }
+}
+
+/// Cancels the drains of the nodes that still hold most, as they cost least to keep.
+fn cancel(view: &View<'_>, number: usize, plan: &mut Plan) {
+    let loads = view.loads();
+    let load = |node: &Node| loads.get(&node.id).copied().unwrap_or(0);
+    let mut draining: Vec<_> = view.draining().collect();
+    draining.sort_by_key(|node| (Reverse(load(node)), node.id));
+    for node in draining.into_iter().take(number) {
+        let reason = format!(
+            "{} wanted: node {} stays with {}",
+            count(view.wanted, "node"),
+            node.id,
+            count(load(node), "replica")
+        );
+        plan.step(Step::CancelDrain { node: node.id }, reason);
+    }
+}
+
+/// The node whose loss hurts the placement aims least; among equals the one with the highest index.
+fn least_needed<'a>(view: &View<'_>, staying: &[&'a Node]) -> Option<&'a Node> {
+    if staying.len() <= view.cluster.replication_factor as usize {
+        return None;
+    }
+    let index =
+        |node: &Node| view.observed.places.iter().find(|place| place.name == node.name).map(|place| place.index);
+    let hurt = |leaving: &Node| {
+        let rest: Vec<_> = staying.iter().filter(|node| node.id != leaving.id).map(|node| &node.domains).collect();
+        placement::crowding(&rest, view.cluster.replication_factor as usize)
+    };
+    staying.iter().copied().min_by_key(|node| (hurt(node), Reverse(index(node)), Reverse(node.id)))
+}
+
+fn grow(view: &View<'_>, plan: &mut Plan) {
+    let missing = view.missing();
+    let free = view.free_places();
+    let members = view.wanted - missing.min(view.wanted);
+    let mut awaited = 0;
+    for place in free.iter().take(missing) {
+        let stopped = place.process.fresh() == Some(&Process::Stopped);
+        let named = view.cluster.nodes.iter().any(|node| node.name == place.name);
+        match place.disk.fresh() {
+            _ if stopped && (!named || place.disk.fresh() == Some(&Disk::Gone)) => {
+                let reason = format!("the process of {} is stopped, and {} short", place.name, count(missing, "node"));
+                plan.step(Step::StartNode { index: place.index }, reason);
+                awaited += 1;
+            }
+            Some(Disk::Blank { uuid: Some(_) }) => {
+                let reason = match view.replacing() {
+                    Some(lost) => format!("a new node at {} replaces node {}: {}", place.name, lost.node, lost.why),
+                    None => format!("{} wanted, {members} there: {} joins", count(view.wanted, "node"), place.name),
+                };
+                plan.step(Step::Join { index: place.index }, reason);
+            }
+            _ => awaited += 1,
+        }
+    }
+    let mut used: BTreeSet<u32> = view.observed.places.iter().map(|place| place.index).collect();
+    for _ in free.len()..missing {
+        let Some(index) = (0..=u32::MAX).find(|index| !used.contains(index)) else { return };
+        used.insert(index);
+        let reason = match view.replacing() {
+            Some(lost) => format!("a new place, as node {} is lost: {}", lost.node, lost.why),
+            None => format!("{} wanted, {members} there", count(view.wanted, "node")),
+        };
+        plan.step(Step::StartNode { index }, reason);
+        awaited += 1;
+    }
+    if awaited > 0 {
+        let message =
+            format!("{} to come up and answer, {members} of {} are members", count(awaited, "node"), view.wanted);
+        plan.wait(WaitingReason::NodesStarting, message);
+    }
+}

@@ -1,0 +1,186 @@
+//! What follows from a fresh word of the cluster: which nodes are lost, silent, draining, and how many are missing.
+//! Derived once a plan and shared by all files that decide; decides nothing itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::desired::Desired;
+use crate::observed::{Cluster, Disk, Node, Observed, Place, Process, Role, Shard};
+
+/// ms of silence up to which a node counts as heard: such a node is not lost, whatever was read of its disk a moment
+/// earlier (a node that just joined may still be listed with the blank disk it had).
+pub(crate) const HEARD_MS: u64 = 2_000;
+/// ms of silence from which a node gets nothing new, and from which the plan says so.
+pub(crate) const SILENT_MS: u64 = 10_000;
+
+/// Why a node is lost.
+#[derive(Clone, Debug)]
+pub(crate) struct Lost {
+    pub node: u64,
+    pub why: String,
+    /// ms for which its replacement could have joined already.
+    pub since_ms: u64,
+}
+
+/// See the module.
+pub(crate) struct View<'a> {
+    pub desired: &'a Desired,
+    pub observed: &'a Observed,
+    pub cluster: &'a Cluster,
+    /// In order of node id.
+    pub lost: Vec<Lost>,
+    /// Lost nodes may not be replaced: shards without a quorum, or too many.
+    pub blocked: bool,
+    /// The user changed what is fixed: nothing that depends on it is done.
+    pub conflict: bool,
+    /// Nodes that shall be there in the end.
+    pub wanted: usize,
+}
+
+impl<'a> View<'a> {
+    pub fn new(desired: &'a Desired, observed: &'a Observed, cluster: &'a Cluster) -> Self {
+        let lost = find_lost(desired, observed, cluster);
+        let conflict =
+            desired.replication_factor != cluster.replication_factor || desired.shards != cluster.shard_count;
+        let wanted =
+            if conflict { cluster.nodes.len() } else { desired.replicas.max(cluster.replication_factor) as usize };
+        let mut view = Self { desired, observed, cluster, lost, blocked: false, conflict, wanted };
+        view.blocked = view.too_many_lost() || !view.without_quorum().is_empty();
+        view
+    }
+
+    /// Whether more than a third of the nodes are lost.
+    pub fn too_many_lost(&self) -> bool {
+        self.lost.len() * 3 > self.cluster.nodes.len()
+    }
+
+    /// Shards that have no quorum without the lost nodes, with the number of their live voters and of all.
+    pub fn without_quorum(&self) -> Vec<(u32, usize, usize)> {
+        let shards = self.cluster.shards.iter().map(|shard| {
+            let voters = shard.replicas.iter().filter(|replica| replica.role == Role::Voter);
+            let (mut live, mut all) = (0, 0);
+            for voter in voters {
+                all += 1;
+                live += usize::from(self.is_member(voter.node) && !self.is_lost(voter.node));
+            }
+            (shard.id, live, all)
+        });
+        shards.filter(|(_, live, all)| *all > 0 && *live < all / 2 + 1).collect()
+    }
+
+    /// The one lost node that is being replaced now.
+    pub fn replacing(&self) -> Option<&Lost> {
+        if self.blocked { None } else { self.lost.first() }
+    }
+
+    /// Whether a node is lost.
+    pub fn is_lost(&self, node: u64) -> bool {
+        self.lost.iter().any(|lost| lost.node == node)
+    }
+
+    /// Whether a node is in the map.
+    pub fn is_member(&self, node: u64) -> bool {
+        self.cluster.nodes.iter().any(|member| member.id == node)
+    }
+
+    /// Nodes that stay: neither draining nor lost.
+    pub fn active(&self) -> impl Iterator<Item = &'a Node> {
+        self.cluster.nodes.iter().filter(|node| !node.draining && !self.is_lost(node.id))
+    }
+
+    /// Nodes that give up their replicas and are not lost.
+    pub fn draining(&self) -> impl Iterator<Item = &'a Node> {
+        self.cluster.nodes.iter().filter(|node| node.draining && !self.is_lost(node.id))
+    }
+
+    /// Nodes silent long enough to get nothing new, not lost.
+    pub fn silent(&self) -> impl Iterator<Item = &'a Node> {
+        self.cluster.nodes.iter().filter(|node| node.silent_for_ms >= SILENT_MS && !self.is_lost(node.id))
+    }
+
+    /// Nodes that the map lacks, when every drain were cancelled. Lost nodes that have to wait for another one's
+    /// replacement count as present.
+    pub fn missing(&self) -> usize {
+        let later = self.lost.len() - usize::from(self.replacing().is_some());
+        self.wanted.saturating_sub(self.active().count() + self.draining().count() + later)
+    }
+
+    /// Whether the map already has as many nodes as wanted, none of them lost.
+    pub fn complete(&self) -> bool {
+        self.missing() == 0 && self.lost.is_empty()
+    }
+
+    /// Places without a node of the map, which a new node may use, in order of index: new ones, and the one of the
+    /// node that is being replaced when its disk is empty or gone.
+    pub fn free_places(&self) -> Vec<&'a Place> {
+        let replaced = self.replacing().and_then(|lost| self.cluster.nodes.iter().find(|node| node.id == lost.node));
+        let free = |place: &&Place| {
+            let named = self.cluster.nodes.iter().any(|node| node.name == place.name);
+            let own = replaced.is_some_and(|node| node.name == place.name);
+            match (&place.disk.known(), place.disk.fresh()) {
+                (Some(Disk::Member { .. }), _) => false,
+                (_, Some(Disk::Blank { .. } | Disk::Gone)) => !named || own,
+                _ => !named,
+            }
+        };
+        self.observed.places.iter().filter(free).collect()
+    }
+
+    /// Whether another operator's or person's stop of some other node is going on.
+    pub fn stop_of_another(&self, node: u64) -> Option<u64> {
+        self.cluster.stop_reserved.filter(|reserved| *reserved != node)
+    }
+
+    /// Replicas of data shards (targets) on each node of the map.
+    pub fn loads(&self) -> BTreeMap<u64, usize> {
+        let mut loads: BTreeMap<u64, usize> = self.cluster.nodes.iter().map(|node| (node.id, 0)).collect();
+        for node in self.cluster.shards.iter().filter(|shard| shard.id != 0).flat_map(|shard| &shard.target) {
+            *loads.entry(*node).or_default() += 1;
+        }
+        loads
+    }
+}
+
+/// Whether the group is where its target says: same nodes, all voters, no change half done. Says nothing on freshness.
+pub(crate) fn arrived(shard: &Shard) -> bool {
+    let voters: BTreeSet<u64> = shard.replicas.iter().map(|replica| replica.node).collect();
+    shard.replicas.iter().all(|replica| replica.role == Role::Voter)
+        && shard.replicas.len() == voters.len()
+        && voters == shard.target.iter().copied().collect()
+}
+
+/// Whether the shard's own leader says that it has arrived.
+pub(crate) fn settled(shard: &Shard) -> bool {
+    shard.fresh && arrived(shard)
+}
+
+fn find_lost(desired: &Desired, observed: &Observed, cluster: &Cluster) -> Vec<Lost> {
+    let why = |node: &Node| -> Option<(String, u64)> {
+        if node.silent_for_ms <= HEARD_MS {
+            return None;
+        }
+        if let Some(place) = observed.places.iter().find(|place| place.name == node.name) {
+            match place.disk.fresh() {
+                Some(Disk::Gone) => return Some((format!("the disk of {} is gone", place.name), node.silent_for_ms)),
+                Some(Disk::Blank { uuid: Some(_) }) => {
+                    return Some((format!("the disk of {} is empty", place.name), node.silent_for_ms));
+                }
+                Some(Disk::Member { cluster_id, node_id })
+                    if *cluster_id == cluster.cluster_id
+                        && *node_id != node.id
+                        && place.process.fresh() == Some(&Process::Running) =>
+                {
+                    return Some((format!("the disk of {} is node {node_id}'s", place.name), node.silent_for_ms));
+                }
+                _ => {}
+            }
+        }
+        let limit = desired.replace_after_ms.filter(|limit| node.silent_for_ms >= *limit)?;
+        let why = format!("silent for {} s, replaced after {} s", node.silent_for_ms / 1000, limit / 1000);
+        Some((why, node.silent_for_ms - limit))
+    };
+    let lost = cluster.nodes.iter().filter_map(|node| {
+        let (why, since_ms) = why(node)?;
+        Some(Lost { node: node.id, why, since_ms })
+    });
+    lost.collect()
+}
