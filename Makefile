@@ -1,0 +1,38 @@
+# make demo     a cluster on this machine: load, scale, crash, shrink, power off, verify (about 90 s once built)
+# make test     all tests
+# make verify   what CI checks besides: formatting, lints, dependency rules
+# make fix      what can be mended by itself
+# make build    the programs, in target/release
+# make clean-demo   stops the demo's cluster if it was left running, and removes its data
+
+CARGO_FLAGS := --release --locked --workspace
+
+.PHONY: demo demo-short test build setup verify fix clean-demo
+.DEFAULT_GOAL := build
+
+setup:
+	@scripts/setup
+
+build: setup
+	cargo build $(CARGO_FLAGS) --bins
+
+demo: build
+	@target/release/granary-demo
+
+demo-short: build
+	@target/release/granary-demo --short
+
+test: build
+	cargo test $(CARGO_FLAGS)
+
+verify: setup
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --all-targets -- --deny warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check bans licenses sources; else echo "cargo-deny is not installed: dependency rules not checked"; fi
+
+fix:
+	cargo fmt --all
+	GRANARY_BLESS=1 cargo test $(CARGO_FLAGS) --package granary-planner --package granary-crds
+
+clean-demo:
+	-target/release/granary --dir target/demo/cluster local destroy --yes
