@@ -16,6 +16,7 @@ mod options;
 mod poison;
 pub mod raft_store;
 pub mod snapshot;
+mod space;
 #[cfg(test)]
 mod testing;
 
@@ -25,4 +26,5 @@ pub use error::{EngineError, StoreKind};
 pub use files::FileError;
 pub use identity::IDENTITY_FORMAT;
 pub use options::EngineOptions;
-pub use raft_store::{LogBatch, RaftStore};
+pub use raft_store::{LogBatch, LogId, RaftStore};
+pub use space::DiskSpace;

@@ -1,4 +1,5 @@
 //! A data directory through starts, crashes and mishaps.
+#![allow(clippy::unwrap_used, clippy::panic)] // The helpers are not test functions, which may do so anyway.
 
 use std::{fs, path::Path};
 

@@ -9,6 +9,9 @@ use rocksdb::{DB, ReadOptions, Snapshot};
 use super::DataStore;
 use crate::{EngineError, StoreKind};
 
+/// What a scan calls with each row.
+type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// The rows as they are at each call: for whoever writes them, and nobody else does.
 pub struct LiveView<'a> {
     db: &'a DB,
@@ -53,12 +56,7 @@ impl<'a> SnapshotView<'a> {
     }
 
     /// As [`View::scan`], without filling the block cache: for whoever reads a whole shard once.
-    pub(crate) fn scan_once(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), ViewError> {
+    pub(crate) fn scan_once(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), ViewError> {
         let mut options = self.options();
         options.fill_cache(false);
         options.set_readahead_size(1 << 20);
@@ -85,13 +83,7 @@ fn get(db: &DB, key: &[u8], options: &ReadOptions) -> Result<Option<Bytes>, View
     db.get_opt(key, options).map(|value| value.map(Bytes::from)).map_err(unreadable)
 }
 
-fn scan(
-    db: &DB,
-    from: &[u8],
-    to: &[u8],
-    mut options: ReadOptions,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-) -> Result<(), ViewError> {
+fn scan(db: &DB, from: &[u8], to: &[u8], mut options: ReadOptions, visit: &mut Visit<'_>) -> Result<(), ViewError> {
     if from >= to {
         return Ok(());
     }

@@ -193,7 +193,7 @@ fn records_map_and_incarnations_come_back_after_a_restart_and_a_log_without_a_re
     let founded = LogId { shard: ShardId(4), replica: ReplicaId(11) };
     let (at, hard_state) = (Position { index: 5, term: 5 }, HardState { term: 5, vote: 0, commit: 5 });
     write(&disk.stores().raft, |batch| {
-        batch.put_record(record.clone());
+        batch.put_record(record);
         batch.restart_log(founded, at, hard_state);
         batch.put_map(Bytes::from_static(b"a map"));
         batch.put_incarnation(NodeId(2), 40);

@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use crate::{FileError, files};
+use crate::{DiskSpace, FileError, files};
 
 /// Where a member keeps snapshots on their way. How many there are at a time is its user's business.
 #[derive(Debug)]
@@ -28,9 +28,9 @@ impl StagingArea {
         &self.cluster_id
     }
 
-    /// Bytes that the file system has left for this process.
-    pub(crate) fn free_bytes(&self) -> Result<u64, FileError> {
-        fs4::available_space(&self.root).map_err(FileError::at("ask for the free space of", &self.root))
+    /// Space of the file system that it is on.
+    pub(crate) fn space(&self) -> Result<DiskSpace, FileError> {
+        DiskSpace::of(&self.root)
     }
 
     /// A new empty directory.

@@ -1,0 +1,103 @@
+//! Damage to the write-ahead logs of the two stores: what a power cut leaves is repaired, anything else is refused where
+//! votes are at stake (HAZARDS H21).
+#![allow(clippy::unwrap_used, clippy::panic)] // The helpers are not test functions, which may do so anyway.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use granary_common::{
+    ReplicaId, ShardId,
+    log::{Entry, EntryKind},
+};
+use granary_engine::{
+    Disk, DiskError, EngineOptions, IDENTITY_FORMAT, LogBatch, LogId,
+    raft_store::{RecoveredLog, TailLimits},
+};
+use granary_machine::{View as _, Write, rows};
+use granary_proto::storage::Identity;
+use tempfile::TempDir;
+
+const LOG: LogId = LogId { shard: ShardId(1), replica: ReplicaId(4) };
+const ENTRIES: u64 = 20;
+
+fn row(index: u64) -> Bytes {
+    rows::data_key_in(7, &index.to_be_bytes())
+}
+
+/// The closed directory of a member that wrote each of its entries, and a row for each, by itself.
+fn member() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let mut disk = Disk::open(directory.path(), EngineOptions::default()).unwrap();
+    let uuid = disk.uuid().to_owned();
+    let identity = Identity { format: IDENTITY_FORMAT, cluster_id: "a-cluster".into(), node_id: 1, uuid };
+    let stores = disk.become_member(identity).unwrap();
+    for index in 1..=ENTRIES {
+        let data = Bytes::from(vec![index as u8; 200]);
+        let entry = Entry { index, term: 1, kind: EntryKind::Normal, data: data.clone(), context: Bytes::new() };
+        let mut batch = LogBatch::new();
+        batch.append(LOG, vec![entry]);
+        stores.raft.write(batch).unwrap();
+        stores.data.write(&[Write::Put { key: row(index), value: data }]).unwrap();
+    }
+    directory
+}
+
+/// The write-ahead log that holds what was written last.
+fn newest_wal(store: &Path) -> PathBuf {
+    let files = fs::read_dir(store).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|ending| ending == "log")).max().unwrap()
+}
+
+fn recover(directory: &TempDir) -> Result<RecoveredLog, DiskError> {
+    let disk = Disk::open(directory.path(), EngineOptions::default())?;
+    let everything = TailLimits { entries: usize::MAX, bytes: usize::MAX };
+    Ok(disk.stores().unwrap().raft.recover_log(LOG, 0, everything).unwrap())
+}
+
+#[test]
+fn a_raft_log_cut_in_its_last_record_opens_without_that_record() {
+    // A record is longer than the 200 bytes of its entry.
+    for cut in [1, 100, 200] {
+        let directory = member();
+        let wal = newest_wal(&directory.path().join("raft"));
+        let whole = fs::metadata(&wal).unwrap().len();
+        fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(whole - cut).unwrap();
+        let log = recover(&directory).unwrap();
+        assert_eq!((log.last.index, log.entries.len() as u64), (ENTRIES - 1, ENTRIES - 1), "{cut}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_a_synced_record_of_the_raft_log_keeps_the_node_down_and_is_said() {
+    let directory = member();
+    let wal = newest_wal(&directory.path().join("raft"));
+    let whole = fs::read(&wal).unwrap();
+    for place in [whole.len() / 2, whole.len() - 50] {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 1;
+        fs::write(&wal, flipped).unwrap();
+        let error = recover(&directory).unwrap_err().to_string();
+        assert!(error.contains("raft/: open: Corruption"), "{error}");
+    }
+    fs::write(&wal, whole).unwrap();
+    assert_eq!(recover(&directory).unwrap().last.index, ENTRIES);
+}
+
+#[test]
+fn damage_in_the_unsynced_state_takes_the_rows_behind_it_and_none_before() {
+    let directory = member();
+    let wal = newest_wal(&directory.path().join("data"));
+    let mut bytes = fs::read(&wal).unwrap();
+    let place = bytes.len() / 2;
+    bytes[place] ^= 1;
+    fs::write(&wal, bytes).unwrap();
+    let disk = Disk::open(directory.path(), EngineOptions::default()).unwrap();
+    let view = disk.stores().unwrap().data.view();
+    let present: Vec<bool> = (1..=ENTRIES).map(|index| view.get(&row(index)).unwrap().is_some()).collect();
+    let first_lost = present.iter().position(|present| !present).unwrap();
+    assert!(first_lost > 0);
+    assert!(present[first_lost..].iter().all(|present| !present), "{present:?}");
+}
