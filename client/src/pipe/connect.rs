@@ -1,6 +1,6 @@
 //! Opens a stream, and reads it until it breaks.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use granary_common::limits::MAX_MESSAGE;
 use granary_proto::kv::{PipeRequest, PipeResponse, Welcome, kv_client::KvClient, pipe_response::Response};
@@ -80,7 +80,7 @@ async fn dial(address: &str) -> Result<Channel, String> {
         .initial_connection_window_size(WINDOW)
         .connect()
         .await
-        .map_err(|error| error.source().map_or_else(|| error.to_string(), ToString::to_string))
+        .map_err(|error| root_cause(&error))
 }
 
 async fn start(
@@ -119,10 +119,19 @@ async fn read(mut incoming: Streaming<PipeResponse>, in_flight: Arc<InFlight>) {
 
 /// A gRPC status in words.
 pub(super) fn describe(status: &Status) -> String {
-    match (status.message(), status.source()) {
-        ("", None) => format!("gRPC status {:?}", status.code()),
-        (message, _) if !message.is_empty() => message.to_owned(),
-        (_, Some(source)) => source.to_string(),
-        _ => format!("gRPC status {:?}", status.code()),
+    match status.source() {
+        // The status was made here, from what broke the connection.
+        Some(source) => root_cause(source),
+        None if status.message().is_empty() => format!("gRPC status {:?}", status.code()),
+        None => status.message().to_owned(),
     }
+}
+
+/// The innermost error says most: "connection refused", where the outer ones say "transport error".
+fn root_cause(error: &dyn Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
