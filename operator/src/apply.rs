@@ -135,9 +135,15 @@ impl Applier<'_> {
         }
     }
 
+    /// Makes the blank node there a member. A founder whose Bootstrap was never sent gets that instead: as node N it is a
+    /// voter of the meta shard already, and joining would make it another node.
     async fn join(&mut self, index: u32) -> Result<(), ApplyError> {
         let (_, address) = self.place(index)?;
         let cluster_id = self.cluster_id()?;
+        if let Some(founding) = self.sight.founding.as_ref().filter(|founding| self.is_awaited(founding, index)) {
+            self.admin.bootstrap(&address, bootstrap(cluster_id, founding)).await?;
+            return Ok(());
+        }
         let seeds = self.sight.members();
         let operator_token = self.fence.token(self.admin, &seeds).await?;
         let request = JoinRequest { cluster_id, seeds: seeds.clone(), operator_token };
@@ -151,18 +157,23 @@ impl Applier<'_> {
     async fn found(&mut self, indexes: &[u32]) -> Result<(), ApplyError> {
         let cluster_id = self.cluster_id()?;
         let kept = self.founding(indexes).await?;
-        let request = BootstrapRequest {
-            cluster_id,
-            founders: (1..).zip(&kept.founders).map(|(node_id, founder)| message(node_id, founder)).collect(),
-            replication_factor: kept.replication_factor,
-            shard_count: kept.shards,
-            feature_level: kept.feature_level,
-        };
+        let request = bootstrap(cluster_id, &kept);
         for founder in &kept.founders {
             let (_, address) = self.place(founder.index)?;
             self.admin.bootstrap(&address, request.clone()).await?;
         }
         Ok(())
+    }
+
+    /// Whether the blank disk at this place is that of a founder, still a member, that has not heard of it.
+    fn is_awaited(&self, founding: &Founding, index: u32) -> bool {
+        let sender = self.sight.identities.get(&index).and_then(|identity| identity.sender.as_ref());
+        let members = self.sight.observed.cluster.fresh().map(|cluster| &cluster.nodes);
+        (1..).zip(&founding.founders).any(|(id, founder): (u64, _)| {
+            let same_disk = sender.is_some_and(|sender| sender.uuid == founder.uuid);
+            let is_member = members.into_iter().flatten().any(|node| node.id == id && node.name == founder.name);
+            founder.index == index && same_disk && is_member
+        })
     }
 
     async fn founding(&self, indexes: &[u32]) -> Result<Founding, ApplyError> {
@@ -222,6 +233,16 @@ impl Applier<'_> {
     fn cluster_id(&self) -> Result<String, ApplyError> {
         let id = self.sight.observed.cluster_id.clone();
         id.ok_or_else(|| ApplyError::Missing("the cluster has no id yet".into()))
+    }
+}
+
+fn bootstrap(cluster_id: String, founding: &Founding) -> BootstrapRequest {
+    BootstrapRequest {
+        cluster_id,
+        founders: (1..).zip(&founding.founders).map(|(node_id, founder)| message(node_id, founder)).collect(),
+        replication_factor: founding.replication_factor,
+        shard_count: founding.shards,
+        feature_level: founding.feature_level,
     }
 }
 

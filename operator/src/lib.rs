@@ -9,6 +9,7 @@
 //! [`reconcile`] is the only file that knows all of these; none of the others knows a second one's inside.
 
 pub mod apply;
+pub mod clock;
 pub mod desired;
 pub mod local_loop;
 pub mod node_admin;

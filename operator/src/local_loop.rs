@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::{
+    clock::unix_ms,
     node_admin::GrpcAdmin,
     reconcile::{LoopError, Reconciler, Round},
     spec_file::{SpecError, SpecFile},
@@ -127,7 +128,7 @@ impl LocalLoop {
     fn say(&self, round: &Round) -> Result<(), LocalError> {
         let mut file = StatusFile::new(&round.status, &round.sight, &self.local.pids());
         file.replicas = u32::try_from(self.spec.cluster().spec.replicas).unwrap_or_default();
-        file.observed_time_ms = crate::reconcile::now_ms();
+        file.observed_time_ms = unix_ms();
         file.spec_error = self.spec.error().map(str::to_owned);
         file.error = round.error.clone();
         file.save(self.local.layout())?;
@@ -140,7 +141,7 @@ impl LocalLoop {
         (file.phase, file.ready, file.operator_pid) = ("Stopped".into(), false, 0);
         (file.plan, file.plan_steps, file.waiting) = (Vec::new(), 0, Vec::new());
         file.shards_with_leader = 0;
-        file.observed_time_ms = crate::reconcile::now_ms();
+        file.observed_time_ms = unix_ms();
         for node in &mut file.nodes {
             (node.pid, node.state, node.leaders) = (None, "stopped".into(), 0);
         }

@@ -11,8 +11,9 @@ use granary_proto::{
 };
 
 use crate::{
+    clock::unix_ms,
     node_admin::{AdminError, NodeAdmin},
-    substrate::Look,
+    substrate::{Founding, Look},
 };
 
 /// What was seen in one round.
@@ -20,6 +21,8 @@ use crate::{
 pub struct Sight {
     /// For the planner.
     pub observed: Observed,
+    /// The content of Bootstrap, once the substrate kept it.
+    pub founding: Option<Founding>,
     /// What the nodes that answered say of themselves, by index of the place.
     pub identities: BTreeMap<u32, IdentifyResponse>,
 }
@@ -63,6 +66,7 @@ impl Observer {
                 places,
                 cluster: Seen::Unknown("no member of the cluster answers".into()),
             },
+            founding: look.founding.clone(),
             identities,
         };
         let members = sight.members();
@@ -164,7 +168,7 @@ fn node_of(node: &map::Node, state: &GetClusterStateResponse) -> Node {
         // What its leader has not heard of at all is silent for as long as that one leads.
         silent_for_ms: live.map_or(state.leading_for_ms, |live| live.silent_for_ms),
         read_only: live.is_some_and(|live| live.read_only),
-        leaders_away: node.leaders_away_until_ms > now_ms(),
+        leaders_away: node.leaders_away_until_ms > unix_ms(),
     }
 }
 
@@ -192,9 +196,4 @@ fn shard_of(shard: &map::Shard, live: Option<&ShardLiveness>) -> Shard {
         target: shard.target.iter().flat_map(|target| &target.replicas).map(|replica| replica.node_id).collect(),
         bytes: live.map_or(0, |live| live.bytes),
     }
-}
-
-fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,16 +3,14 @@
 //! A [`Reconciler`] remembers nothing that it could not find out again: it may be killed at any point, and a new one goes
 //! on from what the substrate and the nodes say.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use granary_crds::{StorageClusterSpec, StorageClusterStatus};
 use granary_planner::{Desired, Plan, check, plan, plan::PlannedStep};
 
 use crate::{
     apply::{Applier, ApplyError},
+    clock::unix_ms,
     desired::desired,
     node_admin::{AdminError, Fence, NodeAdmin},
     observe::{Observer, Sight},
@@ -90,7 +88,7 @@ impl Reconciler {
             }
         }
         notes.extend(error.clone());
-        let now_ms = now_ms();
+        let now_ms = unix_ms();
         let left = sight.observed.cluster.known().map_or(0, |cluster| migration::counts(&plan, cluster).1);
         self.rate.sample(now_ms, left);
         let facts = Facts {
@@ -145,10 +143,4 @@ async fn decide(
 
 fn steps(plan: &Plan) -> Vec<&PlannedStep> {
     plan.steps.iter().collect()
-}
-
-/// Unix ms.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,16 +4,15 @@ use std::path::PathBuf;
 
 use granary_operator::{
     node_admin::GrpcAdmin,
-    observe::Sight,
     reconcile::preview,
     report::migration,
     spec_file::SpecFile,
     substrate::{
         Look,
-        local::{layout::Layout, peek},
+        local::{empty, layout::Layout, peek},
     },
 };
-use granary_planner::{observed::Role, plan::Plan};
+use granary_planner::{Plan, safety};
 use serde::Serialize;
 
 use crate::{context::Context, failure::Failure, output};
@@ -44,7 +43,8 @@ pub async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let (_, sight, plan) = preview(&file.cluster().spec, &look, &GrpcAdmin::default()).await;
     let known = sight.observed.cluster.known();
     let (replicas_to_move, bytes_to_move) = known.map_or((0, 0), |cluster| migration::counts(&plan, cluster));
-    let preview = Preview { plan: &plan, replicas_to_move, bytes_to_move, quorum_margin: quorum_margin(&sight) };
+    let quorum_margin = sight.observed.cluster.fresh().map(safety::quorum_margin);
+    let preview = Preview { plan: &plan, replicas_to_move, bytes_to_move, quorum_margin };
     if context.json() {
         return output::json(&preview);
     }
@@ -58,22 +58,8 @@ pub async fn run(context: &Context, args: Args) -> Result<(), Failure> {
 }
 
 fn look(context: &Context) -> Result<Look, Failure> {
-    let nothing =
-        Look { cluster_id: None, founded: false, places: Vec::new(), draining: Vec::new(), notes: Vec::new() };
     if !context.dir().is_dir() {
-        return Ok(nothing);
+        return Ok(empty());
     }
     peek(&Layout::of(context.dir()).map_err(Failure::failed)?).map_err(Failure::failed)
-}
-
-/// Over all shards, the fewest voters that have caught up beyond those a quorum needs; negative: a shard has none.
-fn quorum_margin(sight: &Sight) -> Option<i64> {
-    let cluster = sight.observed.cluster.fresh()?;
-    let margins = cluster.shards.iter().map(|shard| {
-        let voters = || shard.replicas.iter().filter(|replica| replica.role == Role::Voter);
-        let quorum = voters().count() / 2 + 1;
-        let caught_up = voters().filter(|replica| replica.caught_up).count();
-        i64::try_from(caught_up).unwrap_or(i64::MAX) - i64::try_from(quorum).unwrap_or(i64::MAX)
-    });
-    margins.min()
 }

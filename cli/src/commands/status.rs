@@ -1,9 +1,12 @@
 //! `granary status`: says what the cluster is doing, what waits and why.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use comfy_table::{Table, presets::NOTHING};
-use granary_operator::substrate::local::status_file::{NodeRow, StatusFile};
+use granary_operator::{
+    clock::unix_ms,
+    substrate::local::status_file::{NodeRow, StatusFile},
+};
 use granary_planner::observed::Cluster;
 
 use crate::{
@@ -89,7 +92,7 @@ fn of_cluster(cluster: &Cluster) -> StatusFile {
         nodes: nodes.collect(),
         shards: count(data().count()),
         shards_with_leader: count(data().filter(|shard| shard.leader.is_some()).count()),
-        observed_time_ms: now_ms(),
+        observed_time_ms: unix_ms(),
         ..StatusFile::default()
     }
 }
@@ -110,7 +113,7 @@ pub(crate) fn bytes(number: u64) -> String {
 
 /// Writes it for people.
 pub(crate) fn print(status: &StatusFile) -> Result<(), Failure> {
-    let age = now_ms().saturating_sub(status.observed_time_ms);
+    let age = unix_ms().saturating_sub(status.observed_time_ms);
     let old = if age >= OLD_MS { format!(" (seen {} s ago)", age / 1000) } else { String::new() };
     output::line(&format!("{}{old}", status.phase))?;
     output::line(&format!(
@@ -164,7 +167,17 @@ pub(crate) fn table(nodes: &[NodeRow]) -> Table {
     table
 }
 
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_migration_is_said_with_what_is_left_its_rate_and_its_end() {
+        let mut status = StatusFile { moves_left: 3, bytes_left: 3 << 20, ..StatusFile::default() };
+        assert_eq!(pace(&status), "3.00 MiB to copy");
+        (status.bytes_per_second, status.seconds_left) = (Some(1 << 20), Some(3));
+        assert_eq!(pace(&status), "3.00 MiB to copy, 1.00 MiB/s, 3 s left");
+        status.moves_left = 0;
+        assert_eq!(pace(&status), "");
+    }
 }

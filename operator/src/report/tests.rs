@@ -68,7 +68,7 @@ fn whole() -> Sight {
         cluster: Seen::Fresh(cluster),
     };
     let ready = IdentifyResponse { ready: true, ..IdentifyResponse::default() };
-    Sight { observed, identities: BTreeMap::from([(0, ready.clone()), (1, ready.clone()), (2, ready)]) }
+    Sight { observed, founding: None, identities: BTreeMap::from([(0, ready.clone()), (1, ready.clone()), (2, ready)]) }
 }
 
 fn of(sight: &Sight, plan: &Plan, now_ms: i64, before: Option<&StorageClusterStatus>) -> StorageClusterStatus {

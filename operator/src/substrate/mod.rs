@@ -15,6 +15,8 @@ pub struct Look {
     pub cluster_id: Option<String>,
     /// Whether the cluster was founded once.
     pub founded: bool,
+    /// The content of Bootstrap, once it was kept.
+    pub founding: Option<Founding>,
     /// All places, in order of index, without those that are being retired. `disk` holds only what can be told without
     /// asking the node.
     pub places: Vec<Place>,

@@ -1,6 +1,7 @@
 //! A cluster that is a few maps in memory, as substrate and as nodes, and that kills the loop between any two changes.
 //!
 //! Moves happen at once; what a real node checks before it does something is asserted here.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -50,6 +51,10 @@ pub struct State {
 /// A place and the node on its disk.
 pub struct Node {
     pub running: bool,
+    /// Runs and answers nobody.
+    pub mute: bool,
+    /// What it says its name is, when not its place's.
+    pub poses_as: Option<String>,
     uuid: String,
     /// 0: blank.
     pub id: u64,
@@ -70,6 +75,14 @@ impl State {
             }
             None => Ok(()),
         }
+    }
+
+    fn check(&self, token: u64) -> Result<(), AdminError> {
+        if token == self.token {
+            return Ok(());
+        }
+        let (address, message) = ("peer".to_owned(), "an older token".to_owned());
+        Err(AdminError::Refused { address, code: tonic::Code::FailedPrecondition, message })
     }
 
     fn map(&mut self) -> &mut ClusterMap {
@@ -142,7 +155,7 @@ impl State {
     fn at(&mut self, address: &str) -> Result<&mut Node, AdminError> {
         let index: u32 = address.trim_start_matches("peer:").parse().expect("an address of ours");
         let gone = AdminError::Unreachable { address: address.into(), message: "nobody listens".into() };
-        self.places.get_mut(&index).filter(|node| node.running).ok_or(gone)
+        self.places.get_mut(&index).filter(|node| node.running && !node.mute).ok_or(gone)
     }
 }
 
@@ -175,6 +188,7 @@ impl Substrate for World {
             cluster_id: state.cluster_id.clone(),
             founded: state.founded,
             places: state.places.iter().map(place).collect(),
+            founding: state.founding.clone(),
             draining: state.draining_wishes.clone(),
             notes: Vec::new(),
         })
@@ -192,8 +206,10 @@ impl Substrate for World {
             Some(kept) if !replace => kept,
             _ => founding,
         };
-        state.founding = Some(kept.clone());
-        state.burn().map_err(SubstrateError::Place)?;
+        if state.founding.as_ref() != Some(&kept) {
+            state.founding = Some(kept.clone());
+            state.burn().map_err(SubstrateError::Place)?;
+        }
         Ok(kept)
     }
 
@@ -207,7 +223,11 @@ impl Substrate for World {
         let mut state = self.state.lock();
         state.next_uuid += 1;
         let uuid = format!("uuid-{}", state.next_uuid);
-        state.places.entry(index).or_insert(Node { running: false, uuid, id: 0 }).running = true;
+        state
+            .places
+            .entry(index)
+            .or_insert(Node { running: false, mute: false, poses_as: None, uuid, id: 0 })
+            .running = true;
         state.burn().map_err(SubstrateError::Place)?;
         Ok(Start::Started)
     }
@@ -228,9 +248,10 @@ impl NodeAdmin for World {
         let mut state = self.state.lock();
         let node = state.at(address)?;
         let (uuid, node_id) = (node.uuid.clone(), node.id);
+        let name = node.poses_as.clone().unwrap_or_default();
         let cluster_id = if node_id == 0 { String::new() } else { "cluster".into() };
         let sender = Sender { cluster_id, node_id, uuid, ..Sender::default() };
-        Ok(IdentifyResponse { sender: Some(sender), ready: node_id != 0, ..IdentifyResponse::default() })
+        Ok(IdentifyResponse { sender: Some(sender), name, ready: node_id != 0, ..IdentifyResponse::default() })
     }
 
     async fn cluster_state(&self, _: &[String]) -> Result<GetClusterStateResponse, AdminError> {
@@ -286,7 +307,9 @@ impl NodeAdmin for World {
         assert_eq!(first, request, "founders got different content");
         let node = state.at(address)?;
         let founder = request.founders.iter().find(|founder| founder.uuid == node.uuid).expect("a founder");
-        node.id = founder.node_id;
+        if std::mem::replace(&mut node.id, founder.node_id) != 0 {
+            return Ok(BootstrapResponse { cluster_id: request.cluster_id, node_id: founder.node_id });
+        }
         let accepted = state.places.values().filter(|node| node.id != 0).count();
         if accepted > request.founders.len() / 2 && state.map.is_none() {
             state.map = Some(ClusterMap {
@@ -310,7 +333,8 @@ impl NodeAdmin for World {
 
     async fn join(&self, address: &str, request: JoinRequest) -> Result<JoinResponse, AdminError> {
         let mut state = self.state.lock();
-        assert_eq!((request.operator_token, request.cluster_id.as_str()), (state.token, "cluster"));
+        state.check(request.operator_token)?;
+        assert_eq!(request.cluster_id, "cluster");
         let node = state.at(address)?;
         let (uuid, name) = (node.uuid.clone(), address.replace("peer:", "node-"));
         if node.id == 0 {
@@ -326,10 +350,7 @@ impl NodeAdmin for World {
 
     async fn order(&self, _: &[String], token: u64, order: Order) -> Result<Vec<ReconfigureOutcome>, AdminError> {
         let mut state = self.state.lock();
-        if token != state.token {
-            let (address, message) = ("peer".to_owned(), "an older token".to_owned());
-            return Err(AdminError::Refused { address, code: tonic::Code::FailedPrecondition, message });
-        }
+        state.check(token)?;
         let mut outcomes = Vec::new();
         match order {
             Order::CreateShards(request) => {

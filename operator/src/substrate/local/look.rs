@@ -24,14 +24,27 @@ pub fn peek(layout: &Layout) -> Result<Look, SubstrateError> {
 }
 
 /// Of a cluster that does not exist yet.
-fn empty() -> Look {
-    Look { cluster_id: None, founded: false, places: Vec::new(), draining: Vec::new(), notes: Vec::new() }
+pub fn empty() -> Look {
+    Look {
+        cluster_id: None,
+        founded: false,
+        founding: None,
+        places: Vec::new(),
+        draining: Vec::new(),
+        notes: Vec::new(),
+    }
 }
 
 /// All but the places.
 pub(super) fn facts(layout: &Layout, record: &Record) -> Result<Look, SubstrateError> {
     let draining = wishes::read(layout)?.draining;
-    Ok(Look { cluster_id: record.cluster_id.clone(), founded: record.founded, draining, ..empty() })
+    Ok(Look {
+        cluster_id: record.cluster_id.clone(),
+        founded: record.founded,
+        founding: record.founding.clone(),
+        draining,
+        ..empty()
+    })
 }
 
 /// One place. A disk that may hold a node is unknown until that node is asked.

@@ -31,7 +31,7 @@ use self::{layout::Layout, lock::Lock, record::Record, supervise::Supervised};
 use super::{Founding, Look, Start, Substrate, SubstrateError};
 
 pub use self::{
-    look::peek,
+    look::{empty, peek},
     shutdown::{Stopped, destroy, down},
 };
 
