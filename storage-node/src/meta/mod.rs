@@ -1,0 +1,23 @@
+//! What the leader of the meta shard hears, decides and answers, and what every node tells it.
+//!
+//! ```text
+//!   reporter (every node) ──report──► MetaLead ──► View ──► guard      may this node stop, be removed?
+//!                                        │          └─────► proposer   what groups said, as an entry
+//!   map (every node) ◄──────push─────────┘
+//! ```
+//! `view` and `guard` are pure. It must not know what an entry of the meta shard does (that is the machine's), and no
+//! data read, write or election waits for it.
+
+mod away;
+pub mod guard;
+mod lead;
+mod news;
+mod proposer;
+mod pusher;
+mod reach;
+mod reporter;
+pub mod view;
+
+pub(crate) use lead::done;
+pub use lead::{LEADER_HINT, MetaLead};
+pub(crate) use reach::{connect_peer, hinted, is_address};

@@ -1,0 +1,95 @@
+//! What the view knows better than the map: the content of the next `Reports` entry. Pure.
+
+use std::time::Instant;
+
+use granary_common::{NodeId, ShardId};
+use granary_proto::{
+    map::{ClusterMap, Node, Shard},
+    storage::{AddressReport, GroupReport, Reports},
+};
+
+use super::view::View;
+
+/// Groups and addresses that differ from the map, by fresh word; never an older version of a group.
+pub fn reports(map: &ClusterMap, view: &View, now: Instant) -> Reports {
+    let group = |shard: &Shard| {
+        let said = view.fresh(ShardId(shard.id), now)?.group;
+        let known = shard.group.as_ref();
+        let newer = known.is_none_or(|known| said.version >= known.version && said != known);
+        newer.then(|| GroupReport { shard_id: shard.id, group: Some(said.clone()) })
+    };
+    let address = |node: &Node| {
+        let said = view.node(NodeId(node.id))?.addresses.as_ref()?;
+        let complete = !said.kv.is_empty() && !said.peer.is_empty();
+        let newer = complete && node.addresses.as_ref() != Some(said);
+        newer.then(|| AddressReport { node_id: node.id, addresses: Some(said.clone()) })
+    };
+    Reports {
+        groups: map.shards.iter().filter_map(group).collect(),
+        addresses: map.nodes.iter().filter_map(address).collect(),
+    }
+}
+
+/// Whether there is anything to say.
+pub fn is_empty(reports: &Reports) -> bool {
+    reports.groups.is_empty() && reports.addresses.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use granary_proto::map::Addresses;
+
+    use super::{
+        super::view::{
+            FRESH,
+            fixture::{group, led, map, report},
+        },
+        *,
+    };
+
+    fn heard(now: Instant, version: u64, voters: &[u64]) -> View {
+        let mut view = View::default();
+        view.tick(Some(1), now);
+        assert!(view.record(report(1, 1, vec![led(0, 2, group(0, version, voters), &[])]), now));
+        view
+    }
+
+    #[test]
+    fn what_the_map_has_is_not_told_again() {
+        let now = Instant::now();
+        assert!(is_empty(&reports(&map(3, &[&[1, 2, 3]]), &heard(now, 1, &[1, 2, 3]), now)));
+    }
+
+    #[test]
+    fn a_newer_group_is_told_while_its_leaders_word_is_fresh() {
+        let now = Instant::now();
+        let (map, view) = (map(4, &[&[1, 2, 3]]), heard(now, 2, &[1, 2, 4]));
+        let told = reports(&map, &view, now);
+        assert_eq!(told.groups, [GroupReport { shard_id: 0, group: Some(group(0, 2, &[1, 2, 4])) }]);
+        assert!(is_empty(&reports(&map, &view, now + FRESH)));
+    }
+
+    #[test]
+    fn an_older_group_is_never_told() {
+        let now = Instant::now();
+        let mut map = map(4, &[&[1, 2, 3]]);
+        map.shards[0].group = Some(group(0, 5, &[1, 2, 3]));
+        assert!(is_empty(&reports(&map, &heard(now, 4, &[1, 2, 4]), now)));
+    }
+
+    #[test]
+    fn a_new_address_is_told_when_it_is_complete() {
+        let now = Instant::now();
+        let map = map(2, &[]);
+        let mut view = View::default();
+        view.tick(Some(1), now);
+        for (node, kv) in [(1, "127.0.0.1:1"), (2, "")] {
+            let mut said = report(node, 1, vec![]);
+            let addresses = Addresses { kv: kv.into(), peer: "127.0.0.1:2".into() };
+            said.sender.as_mut().unwrap().addresses = Some(addresses);
+            view.record(said, now);
+        }
+        let told = reports(&map, &view, now);
+        assert_eq!(told.addresses.iter().map(|report| report.node_id).collect::<Vec<_>>(), [1]);
+    }
+}

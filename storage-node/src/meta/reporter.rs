@@ -1,0 +1,147 @@
+//! On every node: tells the leader of the meta shard what this node holds and leads, and takes its newer map.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use granary_common::{META_SHARD, NodeId, ShardId};
+use granary_engine::DiskSpace;
+use granary_proto::{
+    map::ClusterMap,
+    raft::{ReportRequest, ReportResponse},
+};
+use tonic::{Code, Status};
+use tracing::{debug, warn};
+
+use crate::member::Member;
+
+/// Time between two reports when nothing changed.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// Shortest time between two reports.
+const MIN_GAP: Duration = Duration::from_millis(20);
+/// Longest wait for one answer.
+const LIMIT: Duration = Duration::from_millis(500);
+/// Most nodes asked in one round.
+const MAX_ASKED: usize = 8;
+
+pub(super) async fn run(member: Arc<Member>) {
+    let mut changes = member.store.changes();
+    let mut removed = false;
+    loop {
+        changes.borrow_and_update();
+        let Ok(request) = request(&member).await else { return };
+        match deliver(&member, request).await {
+            Err(status) if status.code() == Code::FailedPrecondition => {
+                if !removed {
+                    warn!(reason = status.message(), "the cluster does not take this node's reports");
+                }
+                removed = true;
+            }
+            Err(status) => debug!(%status, "nobody took this node's report"),
+            Ok(()) => removed = false,
+        }
+        tokio::time::sleep(MIN_GAP).await;
+        // Either way it is time.
+        let _ = tokio::time::timeout(INTERVAL - MIN_GAP, changes.changed()).await;
+    }
+}
+
+async fn request(member: &Member) -> Result<ReportRequest, crate::drivers::StoreError> {
+    let (mut led, held) = member.store.report().await?;
+    for shard in led.iter_mut().filter(|shard| shard.bytes == 0) {
+        // The size is for planning only: one that cannot be read now counts as nothing.
+        let state = member.data.shard_state(ShardId(shard.shard_id)).ok().flatten();
+        shard.bytes = state.map_or(0, |state| state.bytes);
+    }
+    // As with the size: a disk that does not tell is shown as one of 0 bytes.
+    let disk = DiskSpace::of(&member.options.data).ok();
+    Ok(ReportRequest {
+        sender: Some(member.sender()),
+        map_version: member.map.current().version,
+        led,
+        held,
+        read_only: member.read_only.load(Ordering::Relaxed),
+        disk_free_bytes: disk.as_ref().map_or(0, |disk| disk.free),
+        disk_total_bytes: disk.as_ref().map_or(0, |disk| disk.total),
+    })
+}
+
+/// Finds the leader and hands the report over.
+async fn deliver(member: &Member, request: ReportRequest) -> Result<(), Status> {
+    if member.meta.leads() {
+        let answer = member.meta.report(request).await?;
+        return take(member, answer);
+    }
+    let mut candidates = candidates(&member.map.current(), member.meta.meta_leader(), member.id());
+    let mut asked: Vec<NodeId> = Vec::new();
+    let mut last = Status::unavailable("no other node is known");
+    while let Some(node) = candidates.pop() {
+        if asked.contains(&node) || asked.len() == MAX_ASKED {
+            continue;
+        }
+        asked.push(node);
+        match ask(member, node, request.clone()).await {
+            Ok(answer) if answer.accepted => return take(member, answer),
+            Ok(answer) => match NodeId(answer.meta_leader_node_id) {
+                hint if hint.0 == 0 || hint == member.id() => {
+                    last = Status::unavailable(format!("{node} knows no leader"))
+                }
+                hint => candidates.push(hint),
+            },
+            Err(status) if status.code() == Code::FailedPrecondition => return Err(status),
+            Err(status) => last = status,
+        }
+    }
+    // What is believed of the leader was wrong.
+    member.meta.take_told(None, Vec::new());
+    Err(last)
+}
+
+async fn ask(member: &Member, node: NodeId, request: ReportRequest) -> Result<ReportResponse, Status> {
+    let mut client =
+        member.peers.peer_client(node).ok_or_else(|| Status::unavailable(format!("no address of {node} is known")))?;
+    match tokio::time::timeout(LIMIT, client.report(request)).await {
+        Ok(answer) => answer.map(tonic::Response::into_inner),
+        Err(_) => Err(Status::deadline_exceeded(format!("{node} did not answer within {} ms", LIMIT.as_millis()))),
+    }
+}
+
+fn take(member: &Member, answer: ReportResponse) -> Result<(), Status> {
+    let leader = Some(NodeId(answer.meta_leader_node_id)).filter(|leader| leader.0 != 0);
+    member.meta.take_told(leader, answer.leaders);
+    if let Some(map) = answer.map {
+        member.map.offer(map);
+    }
+    Ok(())
+}
+
+/// Whom to ask, the best last: who is believed to lead, then voters of the meta shard, then all others.
+fn candidates(map: &ClusterMap, believed: Option<NodeId>, own: NodeId) -> Vec<NodeId> {
+    let meta = map.shards.iter().find(|shard| shard.id == META_SHARD.0);
+    let replicas = meta.and_then(|meta| meta.group.as_ref()).map_or(&[][..], |group| &group.replicas);
+    let holders = replicas.iter().map(|replica| NodeId(replica.node_id));
+    let all = map.nodes.iter().map(|node| NodeId(node.id));
+    let mut order: Vec<NodeId> = Vec::new();
+    for node in believed.into_iter().chain(holders).chain(all) {
+        if node != own && !order.contains(&node) {
+            order.push(node);
+        }
+    }
+    order.reverse();
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meta::view::fixture::map;
+
+    #[test]
+    fn the_believed_leader_is_asked_first_then_holders_of_the_meta_shard_then_all() {
+        let map = map(5, &[&[2, 3, 4]]);
+        let mut order = candidates(&map, Some(NodeId(4)), NodeId(3));
+        order.reverse();
+        assert_eq!(order, [4, 2, 1, 5].map(NodeId));
+    }
+}
