@@ -7,21 +7,18 @@ use granary_machine::meta::MAX_LEASE_MS;
 use granary_proto::{
     admin::{BootstrapRequest, JoinRequest, TransferLeadersRequest},
     map::ClusterMap,
-    storage::Refused,
 };
-use tonic::{Code, Status};
+use tonic::Status;
 
-use crate::meta::is_address;
+use crate::meta::{is_address, refusal};
 
 /// Most seeds of one Join.
 pub(super) const MAX_SEEDS: usize = 64;
 /// Most shards that one call names: each data shard and the meta shard.
 pub(super) const MAX_ITEMS: usize = MAX_SHARDS as usize + 1;
 
-/// What the machine refused, as gRPC has it.
-pub(super) fn refusal(refused: Refused) -> Status {
-    Status::new(i32::try_from(refused.code).map_or(Code::Unknown, Code::from_i32), refused.message)
-}
+/// Longest id of an operator's installation or process, in bytes.
+const MAX_TEXT: usize = 128;
 
 /// Whether the map has the node.
 pub(super) fn node(map: &ClusterMap, field: &str, id: u64) -> Result<(), Status> {
@@ -47,6 +44,14 @@ pub(super) fn count(field: &str, count: usize) -> Result<(), Status> {
         return Ok(());
     }
     Err(Status::invalid_argument(format!("{field} are {count}; 1 to {MAX_ITEMS} are allowed")))
+}
+
+/// A text that an entry of the meta shard keeps: 1 to [`MAX_TEXT`] bytes.
+pub(super) fn text(field: &str, text: &str) -> Result<(), Status> {
+    if (1..=MAX_TEXT).contains(&text.len()) {
+        return Ok(());
+    }
+    Err(Status::invalid_argument(format!("{field} has {} bytes; 1 to {MAX_TEXT} are allowed", text.len())))
 }
 
 /// A Join that can be tried.
@@ -116,6 +121,7 @@ pub(super) fn transfers(map: &ClusterMap, request: &TransferLeadersRequest) -> R
 #[cfg(test)]
 mod tests {
     use granary_proto::admin::{Founder, Transfer};
+    use tonic::Code;
 
     use super::*;
     use crate::meta::view::fixture::map;
@@ -147,6 +153,13 @@ mod tests {
             assert_eq!(code, Code::InvalidArgument);
             assert!(message.contains(&wrong.to_string()) && message.contains("1025"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_text_that_is_empty_or_too_long_is_refused_with_its_field() {
+        assert!(text("installation", &"i".repeat(MAX_TEXT)).is_ok());
+        assert!(refused(text("installation", "")).1.starts_with("installation has 0 bytes"));
+        assert!(refused(text("process", &"p".repeat(MAX_TEXT + 1))).1.starts_with("process has 129 bytes"));
     }
 
     #[test]

@@ -58,7 +58,8 @@ async fn ask_cluster(seeds: &[String], question: &JoinClusterRequest) -> Result<
     let mut last = Status::unavailable("nobody was asked");
     while Instant::now() < deadline {
         let Some(address) = leader.take().or_else(|| seeds.next().cloned()) else { break };
-        match ask(&address, question).await {
+        let limit = ANSWER_LIMIT.min(deadline.saturating_duration_since(Instant::now()));
+        match ask(&address, question, limit).await {
             Ok(answer) => return Ok(answer),
             Err(status) if is_final(status.code()) => return Err(status),
             Err(status) => {
@@ -72,11 +73,11 @@ async fn ask_cluster(seeds: &[String], question: &JoinClusterRequest) -> Result<
     Err(Status::unavailable(format!("no node let this one join within {seconds} s; the last, {}", last.message())))
 }
 
-async fn ask(address: &str, question: &JoinClusterRequest) -> Result<JoinClusterResponse, Status> {
+async fn ask(address: &str, question: &JoinClusterRequest, limit: Duration) -> Result<JoinClusterResponse, Status> {
     let mut client = connect_peer(address).ok_or_else(|| Status::unavailable("this is no address"))?;
-    match timeout(ANSWER_LIMIT, client.join_cluster(question.clone())).await {
+    match timeout(limit, client.join_cluster(question.clone())).await {
         Ok(answer) => answer.map(tonic::Response::into_inner),
-        Err(_) => Err(Status::unavailable(format!("nothing within {} s", ANSWER_LIMIT.as_secs()))),
+        Err(_) => Err(Status::unavailable(format!("nothing within {} ms", limit.as_millis()))),
     }
 }
 

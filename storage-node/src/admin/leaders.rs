@@ -6,14 +6,14 @@ use granary_common::{NodeId, ShardId};
 use granary_proto::{
     admin::{Transfer, TransferLeadersRequest, TransferLeadersResponse},
     map::ReplicaRole,
-    storage::{LeadersAway, MetaState, meta_command::Operation},
+    storage::{LeadersAway, meta_command::Operation},
 };
 use granary_store::{Event, Role};
 use tonic::Status;
 use tracing::debug;
 
 use super::{
-    check, route,
+    check, operator, route,
     state::{Known, confirmed},
 };
 use crate::{member::Member, meta::done};
@@ -29,7 +29,7 @@ pub(super) async fn transfer(
     let by_leader = confirmed(member, |known| {
         check::transfers(known.map, &request)?;
         // Named transfers are no entry of the meta shard, so the token is checked here.
-        check_token(known.state, request.operator_token)?;
+        operator::check_token(known.state, request.operator_token)?;
         Ok(plan(&known, &request))
     })
     .await?;
@@ -103,36 +103,17 @@ fn plan(known: &Known<'_>, request: &TransferLeadersRequest) -> BTreeMap<NodeId,
     by_leader
 }
 
-fn check_token(state: &MetaState, token: u64) -> Result<(), Status> {
-    let held = state.operator.as_ref().map_or(0, |operator| operator.token);
-    if token != 0 && token == held {
-        return Ok(());
-    }
-    Err(Status::failed_precondition(format!(
-        "operator_token {token} is not in force, {held} is; call AcquireOperator again"
-    )))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
-    use granary_proto::storage::OperatorHold;
+    use granary_proto::storage::MetaState;
 
     use super::*;
     use crate::meta::view::{
         View,
         fixture::{group, led, map, report},
     };
-
-    #[test]
-    fn only_the_token_in_force_moves_leaders() {
-        let operator = OperatorHold { token: 3, ..OperatorHold::default() };
-        let state = MetaState { operator: Some(operator), ..MetaState::default() };
-        assert!(check_token(&state, 3).is_ok());
-        assert!(check_token(&state, 2).unwrap_err().message().contains("operator_token 2"));
-        assert!(check_token(&MetaState::default(), 0).is_err(), "no token is no leave");
-    }
 
     #[test]
     fn a_transfer_goes_to_the_node_that_leads_and_only_where_a_voter_is() {

@@ -11,6 +11,7 @@ mod identify;
 mod join;
 mod leaders;
 mod leave;
+mod operator;
 mod route;
 mod service;
 mod shards;

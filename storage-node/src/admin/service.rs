@@ -2,19 +2,16 @@
 
 use std::sync::Arc;
 
-use granary_proto::{
-    admin::{admin_server::Admin, *},
-    storage::meta_command::Operation,
-};
+use granary_proto::admin::{admin_server::Admin, *};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
 use super::{
-    found, hash, identify, join, leaders, leave,
+    found, hash, identify, join, leaders, leave, operator,
     route::{self, Route},
     shards, state, stop,
 };
-use crate::{member::Member, meta::done, node::Node};
+use crate::node::Node;
 
 /// Serves [`Admin`], from the start of the process on: a blank node too.
 pub struct AdminService {
@@ -59,14 +56,11 @@ impl Admin for AdminService {
     }
 
     async fn get_cluster_state(&self, request: Request<GetClusterStateRequest>) -> Answer<GetClusterStateResponse> {
-        at_leader!(self, request, get_cluster_state, async |member, _| state::cluster_state(member).await)
+        at_leader!(self, request, get_cluster_state, state::cluster_state)
     }
 
     async fn acquire_operator(&self, request: Request<AcquireOperatorRequest>) -> Answer<AcquireOperatorResponse> {
-        at_leader!(self, request, acquire_operator, async |member: &Member, request| {
-            let token = done(member.meta.propose(Operation::AcquireOperator(request)).await?)?;
-            Ok::<_, Status>(AcquireOperatorResponse { token })
-        })
+        at_leader!(self, request, acquire_operator, operator::acquire)
     }
 
     async fn create_shards(&self, request: Request<CreateShardsRequest>) -> Answer<CreateShardsResponse> {

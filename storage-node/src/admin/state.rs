@@ -1,13 +1,14 @@
 //! GetClusterState, and how every answer from the leader's knowledge is made sure.
 
+use std::time::{Duration, Instant};
+
 use granary_common::META_SHARD;
 use granary_machine::meta;
 use granary_proto::{
-    admin::{GetClusterStateResponse, StopHold},
+    admin::{GetClusterStateRequest, GetClusterStateResponse, StopHold},
     map::ClusterMap,
     storage::MetaState,
 };
-use std::time::{Duration, Instant};
 use tonic::Status;
 
 use crate::{
@@ -55,7 +56,10 @@ fn load(member: &Member) -> Result<MetaState, Status> {
     }
 }
 
-pub(super) async fn cluster_state(member: &Member) -> Result<GetClusterStateResponse, Status> {
+pub(super) async fn cluster_state(
+    member: &Member,
+    _: GetClusterStateRequest,
+) -> Result<GetClusterStateResponse, Status> {
     let leader = member.id().0;
     confirmed(member, |known| Ok(describe(leader, &known, clock::unix_ms()))).await
 }

@@ -14,7 +14,7 @@ use granary_proto::{
         JoinClusterRequest, JoinClusterResponse, MapLeader, PushMapRequest, PushMapResponse, ReportRequest,
         ReportResponse, Sender,
     },
-    storage::{MetaAnswer, MetaCommand, meta_answer::Kind, meta_command::Operation},
+    storage::{MetaAnswer, MetaCommand, Refused, meta_answer::Kind, meta_command::Operation},
 };
 use granary_store::Role;
 use parking_lot::Mutex;
@@ -36,6 +36,8 @@ use crate::{
 pub const LEADER_HINT: &str = "granary-meta-leader";
 /// Longest wait for an entry of the meta shard.
 const PROPOSAL_LIMIT: Duration = Duration::from_secs(5);
+/// Longest name, address or failure domain of a node, in bytes: a DNS name of 253, a colon and a port.
+const MAX_TEXT: usize = 259;
 /// Longest wait for an applied change to show in the map here.
 const MAP_LIMIT: Duration = Duration::from_secs(2);
 /// What the meta shard's leader told of other leaders counts this long.
@@ -96,12 +98,13 @@ impl MetaLead {
         self.leaving.subscribe()
     }
 
-    /// Whether this node leads the meta shard and its lease holds.
+    /// Whether this node leads the meta shard, as far as it knows: one that was deposed may not know yet. Enough to take
+    /// reports in; an answer is given only behind a read of the meta shard.
     pub fn leads(&self) -> bool {
-        self.store.read_by_lease(META_SHARD).is_some()
+        self.leading_term().is_some()
     }
 
-    /// Node that leads the meta shard, as far as this one knows. Itself only while its lease holds.
+    /// Node that leads the meta shard, as far as this one knows.
     pub fn meta_leader(&self) -> Option<NodeId> {
         let by_group = self.store.published(META_SHARD).and_then(|state| state.leader);
         match by_group.or_else(|| self.told.lock().leader) {
@@ -147,6 +150,10 @@ impl MetaLead {
             let meta_leader_node_id = self.meta_leader().map_or(0, |leader| leader.0);
             return Ok(ReportResponse { meta_leader_node_id, ..ReportResponse::default() });
         }
+        if request.map_version > map.version {
+            // A new leader that has not applied all yet must not take a new node for a removed one.
+            return Err(Status::unavailable("the new leader of the meta shard is not up to date yet; report again"));
+        }
         check_member(&map, sender)?;
         let newer = (request.map_version < map.version).then(|| ClusterMap::clone(&map));
         let now = Instant::now();
@@ -179,8 +186,10 @@ impl MetaLead {
     /// A blank node that wants to be a member.
     ///
     /// # Errors
-    /// UNAVAILABLE with [`LEADER_HINT`] where another node leads; what the machine refuses, with its code.
+    /// UNAVAILABLE with [`LEADER_HINT`] where another node leads, INVALID_ARGUMENT for a text that is too long; what the
+    /// machine refuses, with its code.
     pub async fn join_cluster(&self, request: JoinClusterRequest) -> Result<JoinClusterResponse, Status> {
+        check_texts(&request)?;
         let uuid = request.uuid.clone();
         let node_id = done(self.propose(Operation::Join(request)).await?)?;
         let mut maps = self.map.subscribe();
@@ -205,10 +214,7 @@ impl MetaLead {
         let applied = self.store.propose(META_SHARD, command.encode_to_vec().into(), PROPOSAL_LIMIT).await;
         match applied.map_err(|error| self.store_error(&error))? {
             Applied::Meta(answer) => match answer.kind {
-                Some(Kind::Refused(refused)) => {
-                    let code = i32::try_from(refused.code).map_or(Code::Unknown, Code::from_i32);
-                    Err(Status::new(code, refused.message))
-                }
+                Some(Kind::Refused(refused)) => Err(refusal(refused)),
                 _ => Ok(answer),
             },
             Applied::Data(_) => Err(Status::internal("the meta shard answered as a data shard")),
@@ -278,8 +284,30 @@ fn check_member(map: &ClusterMap, sender: &Sender) -> Result<(), Status> {
     }
 }
 
+/// Whether every text fits into the map: it is copied to every node.
+fn check_texts(request: &JoinClusterRequest) -> Result<(), Status> {
+    let addresses = request.addresses.clone().unwrap_or_default();
+    let domains = request.domains.clone().unwrap_or_default();
+    let wanted = [("name", &request.name), ("addresses.kv", &addresses.kv), ("addresses.peer", &addresses.peer)];
+    if let Some((field, _)) = wanted.iter().find(|(_, text)| text.is_empty()) {
+        return Err(Status::invalid_argument(format!("{field} is empty; 1 to {MAX_TEXT} bytes are wanted")));
+    }
+    let all = wanted.into_iter().chain([("domains.zone", &domains.zone), ("domains.machine", &domains.machine)]);
+    match all.into_iter().find(|(_, text)| text.len() > MAX_TEXT) {
+        Some((field, text)) => {
+            Err(Status::invalid_argument(format!("{field} has {} bytes; up to {MAX_TEXT} are allowed", text.len())))
+        }
+        None => Ok(()),
+    }
+}
+
 fn other_cluster(given: &str, own: &str) -> Status {
     Status::failed_precondition(format!("cluster_id is {given:?}, but this node belongs to cluster {own}"))
+}
+
+/// What the machine refused, as gRPC has it.
+pub(crate) fn refusal(refused: Refused) -> Status {
+    Status::new(i32::try_from(refused.code).map_or(Code::Unknown, Code::from_i32), refused.message)
 }
 
 /// What a done entry made.
@@ -292,7 +320,7 @@ pub(crate) fn done(answer: MetaAnswer) -> Result<u64, Status> {
 
 #[cfg(test)]
 mod tests {
-    use granary_proto::map::Node;
+    use granary_proto::map::{Addresses, Domains, Node};
 
     use super::*;
 
@@ -306,5 +334,21 @@ mod tests {
         assert_eq!(copied.code(), Code::FailedPrecondition);
         let removed = check_member(&map, &sender(1, "c")).unwrap_err();
         assert!(removed.message().contains("node 1") && removed.message().contains("removed"));
+    }
+
+    #[test]
+    fn a_node_that_joins_says_where_it_is_in_texts_that_fit() {
+        let request = |name: &str, kv: &str, zone: String| JoinClusterRequest {
+            name: name.into(),
+            addresses: Some(Addresses { kv: kv.into(), peer: "127.0.0.1:2".into() }),
+            domains: Some(Domains { zone, machine: String::new() }),
+            ..JoinClusterRequest::default()
+        };
+        assert!(check_texts(&request("node-0", "127.0.0.1:1", "z".repeat(MAX_TEXT))).is_ok());
+        let refused = |request| check_texts(&request).unwrap_err().message().to_owned();
+        assert!(refused(request("", "127.0.0.1:1", String::new())).starts_with("name is empty"));
+        assert!(refused(request("node-0", "", String::new())).starts_with("addresses.kv is empty"));
+        let long = refused(request("node-0", "127.0.0.1:1", "z".repeat(MAX_TEXT + 1)));
+        assert!(long.starts_with("domains.zone has 260 bytes"), "{long}");
     }
 }

@@ -18,6 +18,6 @@ mod reach;
 mod reporter;
 pub mod view;
 
-pub(crate) use lead::done;
 pub use lead::{LEADER_HINT, MetaLead};
+pub(crate) use lead::{done, refusal};
 pub(crate) use reach::{connect_peer, hinted, is_address};
