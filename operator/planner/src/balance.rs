@@ -145,7 +145,8 @@ fn wanted_moves(view: &View<'_>) -> Vec<(Cause, Move)> {
     }
     let mut moves = Vec::new();
     for (shard, goal) in shards.into_iter().zip(goals) {
-        let goal: Vec<u64> = goal.into_iter().map(|bin| nodes[bin].id).collect();
+        let mut goal: Vec<u64> = goal.into_iter().map(|bin| nodes[bin].id).collect();
+        keep_one(shard, &mut goal);
         let added = placement::added(&shard.target, &goal);
         if added > 0 && goal.len() == shard.target.len() {
             let bytes = shard.bytes.saturating_mul(added as u64);
@@ -155,6 +156,15 @@ fn wanted_moves(view: &View<'_>) -> Vec<(Cause, Move)> {
     }
     moves.sort_by_key(|(cause, change)| (*cause, change.shard));
     moves
+}
+
+/// A shard with several copies never gives up every caught-up one in one move: its leader's stays for the next.
+fn keep_one(shard: &Shard, goal: &mut [u64]) {
+    let stays = shard.replicas.iter().any(|replica| replica.caught_up && goal.contains(&replica.node));
+    let leader = shard.target.iter().position(|node| Some(*node) == shard.leader);
+    if let Some(at) = leader.filter(|at| !stays && goal.len() > 1 && *at < goal.len()) {
+        goal[at] = shard.target[at];
+    }
 }
 
 /// Evens out leaders once no replica has to move, by the fewest transfers, to voters that have caught up.

@@ -147,7 +147,7 @@ pub(crate) fn create_shards(view: &View<'_>, plan: &mut Plan) {
     }
     let active: Vec<_> = view.active().collect();
     let draining = view.draining().count();
-    if active.len() < view.wanted || !view.lost.is_empty() || draining > 0 || scale_changes(plan) {
+    if active.len() + view.parked.len() < view.wanted || !view.lost.is_empty() || draining > 0 || scale_changes(plan) {
         let message = format!(
             "{} are created when all {} are members; {} are",
             count(view.cluster.shard_count as usize, "shard"),

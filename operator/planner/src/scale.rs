@@ -12,16 +12,36 @@ use crate::view::View;
 
 /// Plans joins and starts when nodes are missing, drains when there are too many.
 pub(crate) fn plan(view: &View<'_>, plan: &mut Plan) {
+    park(view, plan);
     if !view.conflict {
         leave_or_stay(view, plan);
     }
     grow(view, plan);
 }
 
+/// Marks the nodes that a person asked to drain, or says why one cannot be spared.
+fn park(view: &View<'_>, plan: &mut Plan) {
+    for node in view.cluster.nodes.iter().filter(|node| view.desired.draining.contains(&node.id) && !node.draining) {
+        if view.parked.contains(&node.id) {
+            let load = view.loads().get(&node.id).copied().unwrap_or(0);
+            plan.step(Step::Drain { node: node.id }, format!("asked for; {} to move", count(load, "replica")));
+        } else if !view.is_lost(node.id) {
+            let left = view.active().count().saturating_sub(1);
+            let message = format!(
+                "node {} shall drain, but {} would be left for {} copies",
+                node.id,
+                count(left, "active node"),
+                view.cluster.replication_factor
+            );
+            plan.wait(WaitingReason::Quorum, message);
+        }
+    }
+}
+
 fn leave_or_stay(view: &View<'_>, plan: &mut Plan) {
     let (active, draining) = (view.active().count(), view.draining().count());
     let later = view.lost.len() - usize::from(view.replacing().is_some());
-    let leaving = (active + draining + later).saturating_sub(view.wanted);
+    let leaving = (active + draining + view.parked.len() + later).saturating_sub(view.wanted);
     if leaving < draining {
         cancel(view, draining - leaving, plan);
     } else if leaving > draining {
@@ -39,7 +59,7 @@ fn leave_or_stay(view: &View<'_>, plan: &mut Plan) {
                 "node {} leaves: {} wanted, {} there; {} to move",
                 node.id,
                 count(view.wanted, "node"),
-                active + draining,
+                active + draining + view.parked.len(),
                 count(load, "replica")
             );
             plan.step(Step::Drain { node: node.id }, reason);

@@ -34,6 +34,8 @@ pub(crate) struct View<'a> {
     pub conflict: bool,
     /// Nodes that shall be there in the end.
     pub wanted: usize,
+    /// Nodes that a person asked to drain and that can be spared: they stay members without replicas.
+    pub parked: BTreeSet<u64>,
 }
 
 impl<'a> View<'a> {
@@ -43,9 +45,31 @@ impl<'a> View<'a> {
             desired.replication_factor != cluster.replication_factor || desired.shards != cluster.shard_count;
         let wanted =
             if conflict { cluster.nodes.len() } else { desired.replicas.max(cluster.replication_factor) as usize };
-        let mut view = Self { desired, observed, cluster, lost, blocked: false, conflict, wanted };
+        let mut view =
+            Self { desired, observed, cluster, lost, blocked: false, conflict, wanted, parked: BTreeSet::new() };
+        view.parked = view.find_parked();
         view.blocked = view.too_many_lost() || !view.without_quorum().is_empty();
         view
+    }
+
+    /// Of the nodes asked to drain, those that leave enough active ones; the last of them leave when there are too many.
+    fn find_parked(&self) -> BTreeSet<u64> {
+        let mut active = self.active().count();
+        let mut parked = BTreeSet::new();
+        for node in self.cluster.nodes.iter().filter(|node| self.desired.draining.contains(&node.id)) {
+            if self.is_lost(node.id) || (!node.draining && active <= self.cluster.replication_factor as usize) {
+                continue;
+            }
+            active -= usize::from(!node.draining);
+            parked.insert(node.id);
+        }
+        for _ in self.wanted..self.cluster.nodes.len() - self.lost.len() {
+            // A node that is not marked yet is marked first.
+            let marked = |id: &&u64| self.cluster.nodes.iter().any(|node| node.id == **id && node.draining);
+            let Some(last) = parked.iter().rev().find(marked).copied() else { break };
+            parked.remove(&last);
+        }
+        parked
     }
 
     /// Whether more than a third of the nodes are lost.
@@ -84,12 +108,18 @@ impl<'a> View<'a> {
 
     /// Nodes that stay: neither draining nor lost.
     pub fn active(&self) -> impl Iterator<Item = &'a Node> {
-        self.cluster.nodes.iter().filter(|node| !node.draining && !self.is_lost(node.id))
+        self.cluster
+            .nodes
+            .iter()
+            .filter(|node| !node.draining && !self.parked.contains(&node.id) && !self.is_lost(node.id))
     }
 
     /// Nodes that give up their replicas and are not lost.
     pub fn draining(&self) -> impl Iterator<Item = &'a Node> {
-        self.cluster.nodes.iter().filter(|node| node.draining && !self.is_lost(node.id))
+        self.cluster
+            .nodes
+            .iter()
+            .filter(|node| node.draining && !self.parked.contains(&node.id) && !self.is_lost(node.id))
     }
 
     /// Nodes silent long enough to get nothing new, not lost.
@@ -101,7 +131,7 @@ impl<'a> View<'a> {
     /// replacement count as present.
     pub fn missing(&self) -> usize {
         let later = self.lost.len() - usize::from(self.replacing().is_some());
-        self.wanted.saturating_sub(self.active().count() + self.draining().count() + later)
+        self.wanted.saturating_sub(self.active().count() + self.draining().count() + self.parked.len() + later)
     }
 
     /// Whether the map already has as many nodes as wanted, none of them lost.

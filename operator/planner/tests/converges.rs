@@ -70,6 +70,17 @@ fn five_nodes_in_three_zones_hold_32_32_32_32_64() {
 }
 
 #[test]
+fn a_node_asked_to_drain_stays_a_member_without_replicas_until_the_wish_is_taken_back() {
+    let mut world = World::settled(desired(5, 3, 16), 0, 3);
+    world.desired.draining = vec![2];
+    world.run();
+    assert!(world.counts().contains(&(2, 0, 0)), "{:?}", world.counts());
+    world.desired.draining.clear();
+    world.run();
+    even(&mut world);
+}
+
+#[test]
 fn planning_is_fast() {
     for (shards, limit_ms) in [(64, 1.0), (1024, 20.0)] {
         let mut world = World::settled(desired(5, 3, shards), 0, 3);

@@ -10,7 +10,14 @@ use granary_planner::{Desired, Observed, plan};
 pub const ID: &str = "c0";
 
 pub fn desired(replicas: u32, factor: u32, shards: u32) -> Desired {
-    Desired { replicas, replication_factor: factor, shards, replace_after_ms: Some(300_000), paused: false }
+    Desired {
+        replicas,
+        replication_factor: factor,
+        shards,
+        replace_after_ms: Some(300_000),
+        paused: false,
+        draining: Default::default(),
+    }
 }
 
 pub struct World {
