@@ -1,5 +1,5 @@
 //! The client against nodes that answer as a test's script says.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod batch;
 mod fake;
