@@ -35,25 +35,25 @@ pub struct Exported {
 
 /// Writes a snapshot of `shard` to `staging`. Other shards, and this one, may be written meanwhile.
 pub fn export(store: &DataStore, shard: ShardId, staging: &StagingArea) -> Result<Exported, SnapshotError> {
-    export_in_files_of(store, shard, staging, FILE_BYTES)
+    export_view(&store.snapshot(), shard, staging, FILE_BYTES)
 }
 
-pub(super) fn export_in_files_of(
-    store: &DataStore,
+/// As [`export`]; what it reads is in the view alone, so nothing newer can slip in.
+pub(super) fn export_view(
+    view: &SnapshotView<'_>,
     shard: ShardId,
     staging: &StagingArea,
     file_bytes: u64,
 ) -> Result<Exported, SnapshotError> {
-    let view = store.snapshot();
-    let state = state_in(&view, shard)?.ok_or(SnapshotError::NoShard(shard))?;
+    let state = state_in(view, shard)?.ok_or(SnapshotError::NoShard(shard))?;
     let directory = staging.directory("out")?;
     let ranges = row_ranges(shard, shard::range(&state));
-    let files = write_files(&view, &ranges, &directory, file_bytes)?;
+    let files = write_files(view, &ranges, &directory, file_bytes)?;
     files::sync_directory(directory.path())?;
     let shard_state = Bytes::from(state.encode_to_vec());
     let manifest = SnapshotManifest {
         format: SNAPSHOT_FORMAT,
-        cluster_id: store.identity().cluster_id.clone(),
+        cluster_id: staging.cluster_id().to_owned(),
         shard_id: shard.0,
         applied_index: state.applied_index,
         applied_term: state.applied_term,

@@ -23,7 +23,7 @@ impl StagingArea {
         Self { root, cluster_id, next: AtomicU64::new(0) }
     }
 
-    /// The cluster whose snapshots are taken in.
+    /// The cluster whose snapshots are made and taken in.
     pub(crate) fn cluster_id(&self) -> &str {
         &self.cluster_id
     }

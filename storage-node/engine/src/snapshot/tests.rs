@@ -8,8 +8,8 @@ use granary_machine::{View, rows};
 use granary_proto::raft::{SnapshotChunk, SnapshotManifest};
 
 use super::{
-    Exported, InstallStep, MAX_CHUNK, Received, SnapshotError, StagingArea, export, export::export_in_files_of,
-    install, install_stepwise,
+    Exported, InstallStep, MAX_CHUNK, Received, SnapshotError, StagingArea, export, export::export_view, install,
+    install_stepwise,
 };
 use crate::{
     EngineError, StoreKind, Stores,
@@ -24,7 +24,7 @@ const FILE_BYTES: u64 = 2048;
 fn source() -> (TestDisk, Exported) {
     let disk = TestDisk::new(1);
     fill(&disk.stores().data, SHARD, RANGE, 200, 60);
-    let exported = export_in_files_of(&disk.stores().data, SHARD, &disk.stores().staging, FILE_BYTES).unwrap();
+    let exported = export_view(&disk.stores().data.snapshot(), SHARD, &disk.stores().staging, FILE_BYTES).unwrap();
     assert!(exported.manifest().files.len() > 1);
     (disk, exported)
 }
@@ -93,6 +93,20 @@ fn a_shard_without_rows_and_the_meta_shard_are_carried_over() {
         assert_eq!(from, to);
     }
     assert_eq!(to.stores().data.view().get(&rows::meta_key()).unwrap(), Some("the map".into()));
+}
+
+#[test]
+fn what_is_written_behind_the_moment_of_a_snapshot_is_not_in_it_nor_in_its_applied_index() {
+    let disk = TestDisk::new(1);
+    let Stores { data, staging, .. } = disk.stores();
+    fill(data, SHARD, RANGE, 20, 60);
+    let (moment, expected) = (data.snapshot(), data.replica_hash(SHARD).unwrap());
+    fill(data, SHARD, RANGE, 30, 61);
+    let exported = export_view(&moment, SHARD, staging, FILE_BYTES).unwrap();
+    assert_eq!(exported.manifest().applied_index, 60);
+    let target = TestDisk::new(2);
+    send(&exported, target.stores());
+    assert_eq!(target.stores().data.replica_hash(SHARD).unwrap(), expected);
 }
 
 #[test]
