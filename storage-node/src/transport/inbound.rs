@@ -100,6 +100,7 @@ impl Inbound {
                 while let Some(frame) = frames.next().await {
                     self.deliver(&sender, frame.map_err(Broken::Connection)?.messages).await?;
                 }
+                // Its sender gave the stream up, and lives; when a process dies, this call is dropped or gets an error.
                 Ok(MessagesClosed {})
             };
             tokio::select! {

@@ -14,7 +14,7 @@
 
 mod admission;
 mod backoff;
-pub(crate) mod channels;
+mod channels;
 mod discovery;
 mod inbound;
 mod outbound;

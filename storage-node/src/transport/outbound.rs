@@ -5,7 +5,8 @@
 
 use std::{
     collections::HashMap,
-    error::Error as _,
+    error::Error,
+    io, iter,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -126,7 +127,7 @@ impl Stream {
             self.peers.failed(self.node, was_cut(&end));
             self.unreachable.tell(self.node);
             // A node may be away for days: said once, not at each attempt.
-            let end = end.message().to_owned();
+            let end = in_full(&end);
             if end == last_end {
                 tracing::debug!(node = %self.node, lane = ?self.lane, end, "stream ended");
             } else {
@@ -168,14 +169,19 @@ impl Stream {
 
 /// Whether the stream ended because a connection that stood broke, as when the process at its other end dies; not because
 /// of silence, a refusal, or because there was none.
-fn was_cut(status: &Status) -> bool {
-    let mut text = status.message().to_owned();
-    let mut source = status.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    ["broken pipe", "connection reset", "reset by peer", "unexpected end", "connection closed", "closed before"]
-        .iter()
-        .any(|sign| text.to_lowercase().contains(sign))
+fn was_cut(end: &Status) -> bool {
+    let broken = |error: &io::Error| {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+    };
+    sources(end).any(|error| error.downcast_ref().is_some_and(broken))
+}
+
+/// A status says no more than "transport error": the reason is in its sources.
+fn in_full(end: &Status) -> String {
+    sources(end).fold(end.message().to_owned(), |text, source| format!("{text}: {source}"))
+}
+
+fn sources(end: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    iter::successors(end.source(), |error| (*error).source())
 }

@@ -8,15 +8,15 @@ use std::{
 use granary_common::NodeId;
 use granary_proto::raft::{Lane as WireLane, MessagesFrame, Open, RaftMessage};
 use granary_store::{Lane, Send};
-use tokio::{io::copy_bidirectional, net::TcpStream, runtime::Handle, sync::mpsc};
+use tokio::{io::copy_bidirectional, net::TcpStream, runtime::Handle, sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status};
 
 use super::{Given, TestNode, eventually, listen, map_of, message, peers, sender, sender_at, serve, store};
 use crate::{
     drivers::Outbound as _,
-    transport::{Limits, Peers, Streams, unreachable::Unreachable},
+    transport::{HEARD_WITHIN, Limits, Peers, Streams, unreachable::Unreachable},
 };
 
 fn send(streams: &Streams, lane: Lane, numbers: impl Iterator<Item = u64>) {
@@ -48,24 +48,20 @@ async fn messages_of_a_lane_arrive_once_and_in_order() {
     assert_eq!(given.until(3).await.0, [1, 2, 3]);
 }
 
-/// Hands bytes on to `to`; each cancel of the token breaks all connections that stand.
+/// Hands bytes on to `to`. Each message to it breaks all connections that stand; dropped, it breaks them for good.
 async fn proxy(to: std::net::SocketAddr) -> (std::net::SocketAddr, mpsc::Sender<()>, AbortOnDropHandle<()>) {
     let (listener, address) = listen().await;
     let (cut, mut cuts) = mpsc::channel::<()>(1);
     let task = tokio::spawn(async move {
-        let mut current = CancellationToken::new();
+        let mut connections = JoinSet::new();
         loop {
             tokio::select! {
-                Some(()) = cuts.recv() => std::mem::take(&mut current).cancel(),
+                Some(()) = cuts.recv() => connections.shutdown().await,
                 accepted = listener.accept() => {
                     let (mut from, _) = accepted.unwrap();
-                    let broken = current.clone();
-                    tokio::spawn(async move {
+                    connections.spawn(async move {
                         let mut to = TcpStream::connect(to).await.unwrap();
-                        tokio::select! {
-                            () = broken.cancelled() => {}
-                            _ = copy_bidirectional(&mut from, &mut to) => {}
-                        }
+                        let _ = copy_bidirectional(&mut from, &mut to).await;
                     });
                 }
             }
@@ -96,15 +92,34 @@ async fn a_broken_stream_loses_messages_but_never_repeats_or_reorders_them_and_t
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_whose_connections_were_cut_may_be_followed_by_its_next_start_at_once() {
     let (address, node, given, _server) = receiver().await;
-    let (through, cut, _proxy) = proxy(address).await;
+    let (through, _cut, proxy) = proxy(address).await;
     let streams = Streams::new(sending_peers(through), Limits::default());
     send(&streams, Lane::Appends, 1..=1);
     let (_, _given) = given.until(1).await;
     let theirs = node.inbound.peers.clone();
     assert!(theirs.admit(&sender(1, 2)).is_err(), "the first one lives");
-    drop(streams);
-    cut.send(()).await.unwrap();
+    let cut_at = Instant::now();
+    drop(proxy);
     eventually("the next start is let in", || theirs.admit(&sender(1, 2)).is_ok()).await;
+    assert!(cut_at.elapsed() < HEARD_WITHIN / 2, "{:?}", cut_at.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_to_which_a_stream_broke_may_be_followed_by_its_next_start_at_once() {
+    let (listener, address) = listen().await;
+    let (through, _cut, proxy) = proxy(address).await;
+    let (node, given) = TestNode::new(peers(sender_at(2, through), Vec::new(), map_of(&[])));
+    let _server = serve(listener, node.inbound.clone());
+    let ours = sending_peers(through);
+    let streams = Streams::new(ours.clone(), Limits::default());
+    assert_eq!(ours.admit(&sender_at(2, through)), Ok(()));
+    send(&streams, Lane::Appends, 1..=1);
+    let (_, _given) = given.until(1).await;
+    assert!(ours.admit(&sender(2, 2)).is_err(), "the first one lives");
+    let cut_at = Instant::now();
+    drop(proxy);
+    eventually("the next start is let in", || ours.admit(&sender(2, 2)).is_ok()).await;
+    assert!(cut_at.elapsed() < HEARD_WITHIN / 2, "{:?}", cut_at.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
