@@ -111,7 +111,8 @@ pub(crate) fn body_from_raft(mut message: eraftpb::Message) -> wire::RaftBody {
 
 /// Decodes a message; `None` when a type in it is unknown or it is one that only a node tells itself.
 pub(crate) fn body_to_raft(body: wire::RaftBody, from: u64, to: u64) -> Option<eraftpb::Message> {
-    let kind = eraftpb::MessageType::from_i32(i32::try_from(body.r#type).ok()?)?;
+    let kind =
+        eraftpb::MessageType::from_i32(i32::try_from(body.r#type).ok()?).filter(|kind| is_between_nodes(*kind))?;
     let mut message = eraftpb::Message::default();
     message.set_msg_type(kind);
     message.from = from;
@@ -147,6 +148,24 @@ pub(crate) fn body_to_raft(body: wire::RaftBody, from: u64, to: u64) -> Option<e
     message.context = body.context;
     message.priority = body.priority;
     Some(message)
+}
+
+/// Proposals, questions and transfers are asked of the store, never of another node's Raft.
+fn is_between_nodes(kind: eraftpb::MessageType) -> bool {
+    use eraftpb::MessageType as Kind;
+    matches!(
+        kind,
+        Kind::MsgAppend
+            | Kind::MsgAppendResponse
+            | Kind::MsgRequestVote
+            | Kind::MsgRequestVoteResponse
+            | Kind::MsgRequestPreVote
+            | Kind::MsgRequestPreVoteResponse
+            | Kind::MsgHeartbeat
+            | Kind::MsgHeartbeatResponse
+            | Kind::MsgSnapshot
+            | Kind::MsgTimeoutNow
+    )
 }
 
 /// The id in a snapshot's data; 0 when there is none.

@@ -2,6 +2,7 @@
 
 mod collect;
 mod lead;
+mod notice;
 mod publish;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,9 +30,6 @@ use crate::{
     rng::Rng,
 };
 
-/// Ticks between two questions of a replica that hears nothing from its group, and between two notices to one that is out.
-const NOTICE_TICKS: u64 = 100;
-
 /// A Ready whose writes are on their way to the disk, and the messages that wait for them.
 struct Unpersisted {
     /// Of the store's batch.
@@ -47,6 +45,8 @@ struct Unpersisted {
 struct Installing {
     ready: u64,
     index: u64,
+    /// Term that is on disk once it is installed.
+    term: u64,
     held: Vec<Message>,
 }
 
@@ -93,7 +93,8 @@ pub(crate) struct Group {
     next_fetch: u64,
     refuse_votes_until_ns: u64,
     ticks: u64,
-    leader_lost_tick: u64,
+    /// Tick of the leader's last message, or of the last question to the group.
+    heard_tick: u64,
     last_notice_tick: Option<u64>,
     destroying: bool,
     /// Nothing is handed out until a snapshot has replaced the lost state.
@@ -101,6 +102,10 @@ pub(crate) struct Group {
     settled_at: Option<(u64, u64)>,
     published: Option<publish::Face>,
     tick_offset: u64,
+    /// Looked at once a heartbeat: what may be purged is worth no look at every drain.
+    purge_due: bool,
+    /// Voters, and those of the outgoing half, as Raft has them: asked for at every drain.
+    voters: [Vec<u64>; 2],
 }
 
 impl Group {
@@ -160,14 +165,17 @@ impl Group {
             next_fetch: 0,
             refuse_votes_until_ns: 0,
             ticks: 0,
-            leader_lost_tick: 0,
+            heard_tick: 0,
             last_notice_tick: None,
             destroying: false,
             data_lost,
             settled_at: None,
             published: None,
             tick_offset: u64::from(shard.0) % config.heartbeat_ticks as u64,
+            purge_due: false,
+            voters: [Vec::new(), Vec::new()],
         };
+        group.note_voters();
         group.look(config, rng);
         match founding {
             // It may have promised its leader not to vote for others, and does not remember (HAZARDS H16).
@@ -184,6 +192,12 @@ impl Group {
     fn campaign(&mut self) {
         // An error says that this replica cannot campaign now; elections go on by time.
         let _ = self.node.campaign();
+    }
+
+    /// After every change of the membership, and behind a snapshot.
+    fn note_voters(&mut self) {
+        let conf = self.node.raft.prs().conf().to_conf_state();
+        self.voters = [conf.get_voters().to_vec(), conf.get_voters_outgoing().to_vec()];
     }
 
     fn is_sole_voter(&self) -> bool {
@@ -212,11 +226,18 @@ impl Group {
     /// A tick: messages that were queued have been handled before it.
     pub(crate) fn tick(&mut self, config: &Config, rng: &mut Rng, now_ns: u64, away: bool, out: &mut Actions) {
         self.ticks += 1;
-        if self.installing.is_some() {
+        if self.destroying || self.installing.is_some() {
+            // A pause is not silence of the leader.
+            self.heard_tick = self.ticks;
             return;
         }
         if self.data_lost {
+            // Its promise to the last leader must run out, or it would refuse its vote for good. It does not campaign:
+            // without a membership it is not a voter in its own eyes.
+            self.node.tick();
+            self.look(config, rng);
             self.ask_for_snapshot();
+            self.ask_when_unheard(now_ns, out);
             return;
         }
         // A voter that became the only one while writes are on their way would lead without having them on disk.
@@ -224,18 +245,16 @@ impl Group {
             self.node.tick();
         }
         self.look(config, rng);
+        self.purge_due |= (self.ticks + self.tick_offset).is_multiple_of(config.heartbeat_ticks as u64);
         self.retry_reads(config);
         self.expire_snapshot(out);
         if self.leads() {
-            self.leader_lost_tick = self.ticks;
+            self.heard_tick = self.ticks;
             if (self.ticks + self.tick_offset).is_multiple_of(config.heartbeat_ticks as u64) {
                 self.walk(away);
             }
-        } else if self.node.raft.leader_id != 0 {
-            self.leader_lost_tick = self.ticks;
-        } else if self.ticks >= self.leader_lost_tick + NOTICE_TICKS {
-            self.leader_lost_tick = self.ticks;
-            self.ask_whether_out(now_ns, out);
+        } else {
+            self.ask_when_unheard(now_ns, out);
         }
     }
 
@@ -269,10 +288,14 @@ impl Group {
         message: wire::RaftMessage,
         out: &mut Actions,
     ) {
+        if self.destroying {
+            return;
+        }
         let (from, from_node) = (message.from_replica, NodeId(message.from_node));
         let body = match message.body {
             Some(wire::raft_message::Body::Notice(notice)) => {
-                return self.notice(now_ns, (from, from_node), message.to_replica, &notice, out);
+                let to = (message.to_replica, message.commit_index);
+                return self.notice(now_ns, (from, from_node), to, &notice, out);
             }
             Some(wire::raft_message::Body::Raft(body)) if message.to_replica == self.replica.0 => body,
             Some(wire::raft_message::Body::Raft(_)) | None => return,
@@ -282,11 +305,11 @@ impl Group {
             return;
         };
         let kind = body.get_msg_type();
-        let vote_request = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
-        if vote_request && now_ns < self.refuse_votes_until_ns && &body.context[..] != raft::CAMPAIGN_TRANSFER {
+        if self.is_unfit(&body) {
             return;
         }
-        if kind == MessageType::MsgTimeoutNow && !self.unpersisted.is_empty() && self.is_sole_voter() {
+        let vote_request = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        if vote_request && now_ns < self.refuse_votes_until_ns && &body.context[..] != raft::CAMPAIGN_TRANSFER {
             return;
         }
         if self.group.version > 0 && !self.group.replicas.iter().any(|replica| replica.id == from) {
@@ -309,10 +332,27 @@ impl Group {
         // Only messages of a leader make a follower refuse others, so only those are echoed, and only answers to them
         // count: a vote does not stop the voter from voting for somebody else in the next term.
         if from_leader && self.node.raft.leader_id == from {
+            self.heard_tick = self.ticks;
             self.lease.handled(from, message.sent_at_ns, 0);
             self.lease.leader_committed(message.echo_ns, commit_of_append, self.node.raft.raft_log.applied);
         } else if response && self.leads() {
             self.lease.handled(from, message.sent_at_ns, message.echo_ns);
+        }
+    }
+
+    /// Messages that Raft would take badly in the state this replica is in; their senders send them again.
+    fn is_unfit(&self, message: &Message) -> bool {
+        match message.get_msg_type() {
+            // An election looks at entries that are not applied: while a snapshot is being installed there is a hole.
+            // A voter that became the only one would lead before its writes are on disk.
+            MessageType::MsgTimeoutNow => {
+                self.installing.is_some() || (!self.unpersisted.is_empty() && self.is_sole_voter())
+            }
+            // Asked for, so Raft would take one that cuts off what this replica has acknowledged.
+            MessageType::MsgSnapshot => {
+                self.data_lost && message.get_snapshot().get_metadata().index < self.node.store().last()
+            }
+            _ => false,
         }
     }
 
@@ -366,7 +406,7 @@ impl Group {
     pub(crate) fn installed(&mut self, group: map::Group, now_ns: u64, out: &mut Actions) {
         let Some(installing) = self.installing.take() else { return };
         self.group = group;
-        self.synced_term = self.node.raft.term;
+        self.synced_term = installing.term;
         self.node.on_persist_ready(installing.ready);
         self.node.advance_apply_to(installing.index);
         self.lease.applied(installing.index);
@@ -421,81 +461,15 @@ impl Group {
             from_node: self.own_node.0,
             sent_at_ns: now_ns,
             echo_ns: 0,
-            commit_index: self.node.raft.raft_log.committed,
+            commit_index: if self.vouches(now_ns) { self.node.raft.raft_log.committed } else { 0 },
             body: None,
         }
     }
 
-    /// Tells a replica that is not in this group who is.
-    fn tell_group(&mut self, (to, to_node): (u64, NodeId), now_ns: u64, out: &mut Actions) {
-        if self.last_notice_tick.is_some_and(|last| self.ticks < last + NOTICE_TICKS / 10) {
-            return;
-        }
-        self.last_notice_tick = Some(self.ticks);
-        self.send_notice((to, to_node), false, now_ns, out);
-    }
-
-    fn send_notice(&self, (to, to_node): (u64, NodeId), question: bool, now_ns: u64, out: &mut Actions) {
-        let notice = wire::GroupNotice { group: Some(self.group.clone()), question };
-        let message =
-            wire::RaftMessage { body: Some(wire::raft_message::Body::Notice(notice)), ..self.envelope(to, now_ns) };
-        out.sends.push(crate::Send { to: to_node, lane: crate::Lane::Appends, message });
-    }
-
-    /// A replica that hears nothing asks everyone who may know whether it is out: Raft does not tell a removed one.
-    fn ask_whether_out(&self, now_ns: u64, out: &mut Actions) {
-        if self.group.version == 0 {
-            return;
-        }
-        let everyone = self.group.replicas.iter().chain(&self.map_group.replicas).chain(&self.target.replicas);
-        let nodes: std::collections::BTreeSet<u64> =
-            everyone.map(|replica| replica.node_id).filter(|node| *node != self.own_node.0).collect();
-        for node in nodes {
-            self.send_notice((0, NodeId(node)), true, now_ns, out);
-        }
-    }
-
-    fn notice(
-        &mut self,
-        now_ns: u64,
-        (from, from_node): (u64, NodeId),
-        to: u64,
-        notice: &wire::GroupNotice,
-        out: &mut Actions,
-    ) {
-        let named = |group: &map::Group, id: u64| group.replicas.iter().any(|replica| replica.id == id);
-        let Some(theirs) = &notice.group else { return };
-        if notice.question {
-            if self.group.version > theirs.version && !named(&self.group, from) {
-                self.send_notice((from, from_node), false, now_ns, out);
-            }
-        } else if to == self.replica.0
-            && self.group.version > 0
-            && theirs.version > self.group.version
-            && !named(theirs, self.replica.0)
-        {
-            self.destroy(out);
-        }
-    }
-
-    fn destroy(&mut self, out: &mut Actions) {
-        if !std::mem::replace(&mut self.destroying, true) {
-            out.destroys.push((self.shard, self.replica));
-        }
-    }
-
-    /// What the map says: only a newer target counts.
-    pub(crate) fn target(&mut self, shard: map::Shard, out: &mut Actions) {
-        if let Some(group) = shard.group {
-            self.map_group = group;
-        }
-        let Some(target) = shard.target.filter(|target| target.number > self.target.number) else { return };
-        self.target = target;
-        self.settled_at = None;
-        // A learner without state has promised nothing to anyone: the map alone may end it.
-        if self.group.version == 0 && !self.data_lost && !self.target.replicas.iter().any(|replica| replica.id == self.replica.0) {
-            self.destroy(out);
-        }
+    /// Whether the own commit index covers all that was ever acknowledged: only while the lease holds, since a leader
+    /// that was replaced, or that has not committed in its term, does not know what others have committed.
+    fn vouches(&self, now_ns: u64) -> bool {
+        !self.lease.is_handed_over() && self.published.is_some_and(|face| face.holds_lease(self.node.raft.term, now_ns))
     }
 
     pub(crate) fn unreachable(&mut self, node: NodeId) {
@@ -518,7 +492,11 @@ impl Group {
         self.node.mut_store().offer_snapshot(&made);
         if self.leads() {
             for to in waiting {
-                if self.node.raft.prs().get(to).is_some() {
+                // One that this does not serve asks again with its next heartbeat, not at once: the applier may lag.
+                let serves = |progress: &raft::Progress| {
+                    self.node.store().has_snapshot_for(progress.pending_request_snapshot, to)
+                };
+                if self.node.raft.prs().get(to).is_some_and(serves) {
                     self.node.raft.send_append(to);
                 }
             }

@@ -36,9 +36,10 @@ impl Lease {
         *echo = echo_ns.max(*echo);
     }
 
-    /// A message of this term's leader said that it had committed `commit` behind the own clock `echo_ns`.
+    /// A message of this term's leader said that it had committed `commit` behind the own clock `echo_ns`; 0: it does
+    /// not vouch for its commit index.
     pub(crate) fn leader_committed(&mut self, echo_ns: u64, commit: u64, applied: u64) {
-        if echo_ns > 0 && self.pending_fresh.is_none() {
+        if echo_ns > 0 && commit > 0 && self.pending_fresh.is_none() {
             self.pending_fresh = Some((echo_ns, commit));
         }
         self.applied(applied);
@@ -59,6 +60,10 @@ impl Lease {
     /// MsgTimeoutNow was sent: followers may vote although they heard this leader.
     pub(crate) fn hand_over(&mut self) {
         self.handed_over = true;
+    }
+
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handed_over
     }
 
     /// Own clock up to which this follower's state is known to be complete; 0: unknown.

@@ -204,6 +204,15 @@ impl MemLog {
         self.snapshot = Some(snapshot);
     }
 
+    /// Whether the offered snapshot is of use to `to`. One made before it was added does not know it, and would be
+    /// refused there.
+    pub(crate) fn has_snapshot_for(&self, request_index: u64, to: u64) -> bool {
+        self.snapshot.as_ref().is_some_and(|snapshot| {
+            let meta = snapshot.get_metadata();
+            meta.index >= request_index && meta.index >= self.truncated.index && member(meta.get_conf_state(), to)
+        })
+    }
+
     pub(crate) fn withdraw_snapshot(&mut self) {
         self.snapshot = None;
     }
@@ -270,12 +279,8 @@ impl Storage for MemLog {
     }
 
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
-        if let Some(snapshot) = &self.snapshot {
-            let meta = snapshot.get_metadata();
-            // One made before the follower was added does not know it, and would be refused there.
-            if meta.index >= request_index && meta.index >= self.truncated.index && member(meta.get_conf_state(), to) {
-                return Ok(snapshot.clone());
-            }
+        if let Some(snapshot) = self.snapshot.as_ref().filter(|_| self.has_snapshot_for(request_index, to)) {
+            return Ok(snapshot.clone());
         }
         let mut wishes = self.wishes.borrow_mut();
         if !wishes.snapshot_for.contains(&to) {

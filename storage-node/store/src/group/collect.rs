@@ -21,6 +21,9 @@ impl Group {
         must_sync: &mut bool,
         out: &mut Actions,
     ) {
+        if self.destroying {
+            return;
+        }
         self.ask_reads();
         while self.installing.is_none() && self.node.has_ready() {
             let ready = self.node.ready();
@@ -29,7 +32,16 @@ impl Group {
             }
             self.handle(ready, batch, now_ns, items, must_sync, out);
         }
+        if self.installing.is_some() {
+            self.answer_heartbeats_meanwhile(now_ns, out);
+        }
         self.collect_wishes(out);
+    }
+
+    /// Installing takes long and a quorum may need this replica: its leader must not take it for dead.
+    fn answer_heartbeats_meanwhile(&mut self, now_ns: u64, out: &mut Actions) {
+        let messages = std::mem::take(&mut self.node.raft.msgs);
+        self.node.raft.msgs = self.send_what_claims_nothing(messages, now_ns, out);
     }
 
     fn handle(
@@ -123,12 +135,13 @@ impl Group {
         let meta = ready.snapshot().get_metadata();
         let position = Position { index: meta.index, term: meta.term };
         let snapshot_id = convert::snapshot_id(ready.snapshot());
+        self.note_voters();
         self.node.mut_store().restart(position);
         self.sizes = crate::retain::Sizes::default();
         if !entries.is_empty() {
             self.append(entries);
         }
-        self.installing = Some(Installing { ready: number, index: position.index, held });
+        self.installing = Some(Installing { ready: number, index: position.index, term: self.node.raft.term, held });
         out.installs.push(Install {
             shard: self.shard,
             replica: self.replica,
@@ -183,6 +196,7 @@ impl Group {
                 let conf_state = convert::conf_state_from_raft(&conf);
                 let group: MapGroup = membership::group_after(&self.group, &change, &conf_state);
                 self.group = group.clone();
+                self.note_voters();
                 self.settled_at = None;
                 Some(MembershipChange { conf_state, group })
             }
@@ -209,7 +223,11 @@ impl Group {
         }
         let wishes = self.node.mut_store().take_snapshot_wishes();
         if !wishes.is_empty() {
-            self.waiting_for_snapshot = wishes;
+            for to in wishes {
+                if !self.waiting_for_snapshot.contains(&to) {
+                    self.waiting_for_snapshot.push(to);
+                }
+            }
             if !std::mem::replace(&mut self.making_snapshot, true) {
                 out.make_snapshots.push((self.shard, self.replica));
             }

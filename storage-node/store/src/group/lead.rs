@@ -110,7 +110,7 @@ impl Group {
 
     /// Purges the log below what is durable and needed by nobody.
     pub(crate) fn purge(&mut self, config: &Config) -> Option<PersistItem> {
-        if self.installing.is_some() {
+        if self.destroying || self.installing.is_some() || !std::mem::take(&mut self.purge_due) {
             return None;
         }
         let truncated = self.node.store().truncated().index;

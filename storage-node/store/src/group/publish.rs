@@ -24,6 +24,13 @@ pub(crate) struct Face {
     caught_up: bool,
 }
 
+impl Face {
+    /// Whether it leads in this term and may serve reads now.
+    pub(super) fn holds_lease(&self, term: u64, now_ns: u64) -> bool {
+        self.role == Role::Leader && self.term == term && now_ns < self.lease_until_ns
+    }
+}
+
 impl Group {
     /// Publishes if something changed that matters.
     pub(crate) fn publish(&mut self, config: &Config, now_ns: u64, out: &mut Actions) {
@@ -48,18 +55,17 @@ impl Group {
 
     fn face(&self, config: &Config, now_ns: u64) -> Face {
         let raft = &self.node.raft;
-        let conf = raft.prs().conf();
         let role = match raft.state {
             StateRole::Leader => Role::Leader,
-            _ if conf.voters().contains(self.replica.0) => Role::Follower,
+            _ if raft.prs().conf().voters().contains(self.replica.0) => Role::Follower,
             _ => Role::Learner,
         };
         // Only a leader that has applied the first entry of its own term knows everything that was committed before.
         let ready = role == Role::Leader && raft.apply_to_current_term();
         let lease_until_ns = if ready {
-            let conf = conf.to_conf_state();
+            let [voters, outgoing] = &self.voters;
             self.lease
-                .quorum_clock(self.replica.0, now_ns, [conf.get_voters(), conf.get_voters_outgoing()])
+                .quorum_clock(self.replica.0, now_ns, [voters, outgoing])
                 .map_or(0, |clock| clock + config.lease_ns())
         } else {
             0

@@ -1,0 +1,104 @@
+//! Who is out: notices between replicas of one shard, since Raft does not tell one that it was removed, and what the
+//! map alone may decide.
+
+use granary_common::NodeId;
+use granary_proto::{map, raft as wire};
+
+use super::{Actions, Group};
+
+/// Ticks between two questions of a replica that hears nothing from its group, and ten times those between two notices
+/// to one that is out.
+const NOTICE_TICKS: u64 = 100;
+
+impl Group {
+    /// Counted from the leader's last message, not from when there was none any more: a learner that was taken out goes
+    /// on to believe in its old leader.
+    pub(super) fn ask_when_unheard(&mut self, now_ns: u64, out: &mut Actions) {
+        if self.ticks >= self.heard_tick + NOTICE_TICKS {
+            self.heard_tick = self.ticks;
+            self.ask_whether_out(now_ns, out);
+        }
+    }
+
+    /// Tells a replica that is not in this group who is.
+    pub(super) fn tell_group(&mut self, (to, to_node): (u64, NodeId), now_ns: u64, out: &mut Actions) {
+        if self.last_notice_tick.is_some_and(|last| self.ticks < last + NOTICE_TICKS / 10) {
+            return;
+        }
+        self.last_notice_tick = Some(self.ticks);
+        self.send_notice((to, to_node), false, now_ns, out);
+    }
+
+    fn send_notice(&self, (to, to_node): (u64, NodeId), question: bool, now_ns: u64, out: &mut Actions) {
+        let notice = wire::GroupNotice { group: Some(self.group.clone()), question };
+        let message = wire::RaftMessage {
+            body: Some(wire::raft_message::Body::Notice(notice)),
+            commit_index: self.node.raft.raft_log.applied,
+            ..self.envelope(to, now_ns)
+        };
+        out.sends.push(crate::Send { to: to_node, lane: crate::Lane::Appends, message });
+    }
+
+    /// A replica that hears nothing asks everyone who may know whether it is out: Raft does not tell a removed one.
+    fn ask_whether_out(&self, now_ns: u64, out: &mut Actions) {
+        if self.group.version == 0 && !self.data_lost {
+            return;
+        }
+        let everyone = self.group.replicas.iter().chain(&self.map_group.replicas).chain(&self.target.replicas);
+        let nodes: std::collections::BTreeSet<u64> =
+            everyone.map(|replica| replica.node_id).filter(|node| *node != self.own_node.0).collect();
+        for node in nodes {
+            self.send_notice((0, NodeId(node)), true, now_ns, out);
+        }
+    }
+
+    pub(super) fn notice(
+        &mut self,
+        now_ns: u64,
+        (from, from_node): (u64, NodeId),
+        (to, applied): (u64, u64),
+        notice: &wire::GroupNotice,
+        out: &mut Actions,
+    ) {
+        let named = |group: &map::Group, id: u64| group.replicas.iter().any(|replica| replica.id == id);
+        let Some(theirs) = &notice.group else { return };
+        if notice.question {
+            if self.group.version > theirs.version && !named(&self.group, from) {
+                self.send_notice((from, from_node), false, now_ns, out);
+            }
+        } else if to == self.replica.0 && !named(theirs, self.replica.0) {
+            // A newer group without this replica: it is out for good, since ids are never used twice. One that has lost
+            // its group knows that it was in it at the start of its log, so a group as of there or later is newer.
+            let newer = match self.group.version {
+                0 => self.data_lost && applied >= self.node.store().truncated().index.max(1),
+                version => theirs.version > version,
+            };
+            if newer {
+                self.destroy(out);
+            }
+        }
+    }
+
+    fn destroy(&mut self, out: &mut Actions) {
+        if !std::mem::replace(&mut self.destroying, true) {
+            out.destroys.push((self.shard, self.replica));
+        }
+    }
+
+    /// What the map says: only a newer target counts.
+    pub(crate) fn target(&mut self, shard: map::Shard, out: &mut Actions) {
+        if let Some(group) = shard.group {
+            self.map_group = group;
+        }
+        let Some(target) = shard.target.filter(|target| target.number > self.target.number) else { return };
+        self.target = target;
+        self.settled_at = None;
+        // A learner without state has promised nothing to anyone: the map alone may end it.
+        if self.group.version == 0
+            && !self.data_lost
+            && !self.target.replicas.iter().any(|replica| replica.id == self.replica.0)
+        {
+            self.destroy(out);
+        }
+    }
+}
