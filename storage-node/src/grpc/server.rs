@@ -6,6 +6,7 @@ use granary_common::limits::MAX_MESSAGE;
 use granary_proto::{
     DESCRIPTORS,
     admin::admin_server::{Admin, AdminServer},
+    kv::kv_server,
     raft::peer_server::{Peer, PeerServer},
 };
 use thiserror::Error;
@@ -14,7 +15,7 @@ use tonic::transport::{
     Server,
     server::{Router, TcpIncoming},
 };
-use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::health_server::{self, Health, HealthServer};
 
 use super::{execute::Execute, kv::KvService};
 
@@ -55,6 +56,9 @@ pub fn kv_router<E: Execute, H: Health>(service: KvService<E>, health: HealthSer
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // The descriptors name the services of the other port too.
+        .with_service_name(kv_server::SERVICE_NAME)
+        .with_service_name(health_server::SERVICE_NAME)
         .build_v1()
         .map_err(ServeError::Reflection)?;
     Ok(server().add_service(service.into_server()).add_service(health).add_service(reflection))

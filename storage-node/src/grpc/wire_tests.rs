@@ -185,3 +185,27 @@ async fn a_message_above_the_limit_is_refused_and_the_server_goes_on() {
     drop(client);
     server.stop().await;
 }
+
+/// Run it alone, with `--ignored --nocapture`: client and server share the machine.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn measure_reads_over_one_pipe() {
+    const READS: u64 = 500_000;
+    let server = Server::start().await;
+    server.fake.set("k", vec![1; 256]);
+    let (requests, mut answers) = server.pipe().await;
+    let started = std::time::Instant::now();
+    // The server holds it back where too many are under way.
+    let sender = tokio::spawn(async move {
+        for id in 1..=READS {
+            let request = Some(Request::Get(get("k")));
+            requests.send(PipeRequest { id, timeout_ms: 0, request }).await.unwrap();
+        }
+    });
+    for _ in 0..READS {
+        answers.message().await.unwrap().unwrap();
+    }
+    sender.await.unwrap();
+    println!("{:.0} reads/s over one Pipe", READS as f64 / started.elapsed().as_secs_f64());
+    server.stop().await;
+}
