@@ -3,9 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _};
-use granary_common::NodeId;
+use granary_common::{NodeId, ShardId};
 use granary_engine::snapshot::StagingArea;
-use granary_proto::raft::{HelloRequest, HelloResponse, Lane, MessagesClosed, MessagesFrame, RaftMessage, Sender};
+use granary_proto::raft::{
+    HelloRequest, HelloResponse, Lane, MessagesClosed, MessagesFrame, RaftMessage, Sender, raft_message::Body,
+};
 use tokio::sync::Semaphore;
 use tonic::Status;
 
@@ -132,7 +134,7 @@ impl Inbound {
         if messages.is_empty() {
             return Ok(());
         }
-        check_origin(&messages, sender).map_err(Broken::Order)?;
+        check_origin(&messages, sender).and_then(|()| check_files(&messages)).map_err(Broken::Order)?;
         let weight = weight::of_all(&messages);
         self.store
             .deliver(messages, weight)
@@ -148,6 +150,20 @@ pub(super) fn check_origin(messages: &[RaftMessage], sender: &Sender) -> Result<
         Some(message) => {
             let (says, is) = (message.from_node, sender.node_id);
             Err(Status::invalid_argument(format!("message.from_node is {says}, the sender is {is}")))
+        }
+    }
+}
+
+/// A snapshot's message would make the store look for files that never came.
+fn check_files(messages: &[RaftMessage]) -> Result<(), Status> {
+    let carries = |message: &RaftMessage| matches!(&message.body, Some(Body::Raft(raft)) if raft.snapshot.is_some());
+    match messages.iter().find(|message| carries(message)) {
+        None => Ok(()),
+        Some(message) => {
+            let shard = ShardId(message.shard_id);
+            Err(Status::invalid_argument(format!(
+                "message.raft.snapshot of {shard} is set; it comes with its files only"
+            )))
         }
     }
 }

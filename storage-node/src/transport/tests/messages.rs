@@ -6,7 +6,9 @@ use std::{
 };
 
 use granary_common::NodeId;
-use granary_proto::raft::{Lane as WireLane, MessagesFrame, Open, RaftMessage};
+use granary_proto::raft::{
+    Lane as WireLane, MessagesFrame, Open, RaftBody, RaftMessage, SnapshotMeta, raft_message::Body,
+};
 use granary_store::{Lane, Send};
 use tokio::{io::copy_bidirectional, net::TcpStream, runtime::Handle, sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
@@ -223,6 +225,16 @@ async fn nobody_speaks_for_another_node() {
     let refusal = stream.refusal().await;
     assert_eq!(refusal.code(), Code::InvalidArgument);
     assert!(refusal.message().contains("from_node is 3"), "{refusal}");
+    assert!(given.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshots_message_does_not_come_without_its_files() {
+    let (node, given) = node_two();
+    let stream = ByHand::open(&node, open(1)).await;
+    let body = RaftBody { snapshot: Some(SnapshotMeta::default()), ..Default::default() };
+    stream.send(vec![RaftMessage { body: Some(Body::Raft(body)), ..message(1, 1) }]).await;
+    assert_eq!(stream.refusal().await.code(), Code::InvalidArgument);
     assert!(given.is_empty());
 }
 
