@@ -48,7 +48,7 @@ pub fn node(map: &ClusterMap, id: NodeId) -> Option<&Node> {
 
 /// The shard that owns `slot`.
 pub fn shard_of_slot(map: &ClusterMap, slot: u16) -> Option<&Shard> {
-    map.shards.iter().find(|shard| {
-        shard.range.is_some_and(|range| range.start <= u32::from(slot) && u32::from(slot) < range.end)
-    })
+    map.shards
+        .iter()
+        .find(|shard| shard.range.is_some_and(|range| range.start <= u32::from(slot) && u32::from(slot) < range.end))
 }

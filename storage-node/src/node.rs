@@ -65,6 +65,8 @@ pub struct Node {
     disk: tokio::sync::Mutex<Disk>,
     inbound: InboundSlot,
     member: OnceLock<Arc<Member>>,
+    /// What runs beside the member's services; ends with the node.
+    tasks: parking_lot::Mutex<tokio::task::JoinSet<()>>,
 }
 
 impl Node {
@@ -77,6 +79,7 @@ impl Node {
             disk: tokio::sync::Mutex::new(disk),
             inbound: InboundSlot::default(),
             member: OnceLock::new(),
+            tasks: parking_lot::Mutex::default(),
         })
     }
 
@@ -91,9 +94,7 @@ impl Node {
     /// Why not.
     pub fn check_ready(&self) -> Result<(), String> {
         let replicas = self.member().map(|member| member.store.all_published());
-        self.readiness
-            .check(self.stopping.is_cancelled(), replicas.as_deref())
-            .map_err(|why| why.to_string())?;
+        self.readiness.check(self.stopping.is_cancelled(), replicas.as_deref()).map_err(|why| why.to_string())?;
         match self.member() {
             Some(member) if !member.drivers.is_complete() => Err("replicas are still being made here".into()),
             _ => Ok(()),

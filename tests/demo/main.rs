@@ -11,7 +11,9 @@ use clap::Parser;
 
 /// Shows what Granary promises, on this machine.
 #[derive(Debug, Parser)]
-#[command(after_help = "Examples:\n  granary-demo\n  granary-demo --short\n  granary-demo --dir /tmp/granary-demo --keep")]
+#[command(
+    after_help = "Examples:\n  granary-demo\n  granary-demo --short\n  granary-demo --dir /tmp/granary-demo --keep"
+)]
 struct Args {
     /// A shorter run: less data, 16 shards
     #[arg(long)]

@@ -117,11 +117,8 @@ impl Demo<'_> {
         if keys < 20_000 {
             return Err(HarnessError(format!("only {keys} keys of input; at least 20,000 are wanted")));
         }
-        let note = format!(
-            "{} keys stored, {} too large",
-            loaded["keys"],
-            loaded["too_large"].as_array().map_or(0, Vec::len)
-        );
+        let note =
+            format!("{} keys stored, {} too large", loaded["keys"], loaded["too_large"].as_array().map_or(0, Vec::len));
         self.end("load and verify", started, keys, note);
         let writer = Writer::start(self.local.endpoints()?, self.shards, PAUSE).await?;
         self.writer = Some(writer);

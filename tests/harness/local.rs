@@ -65,7 +65,8 @@ impl Local {
 
     /// Changes `replicas:` in the file, as an editor would.
     pub fn edit_replicas(&self, replicas: u32) -> Result<()> {
-        let text = std::fs::read_to_string(&self.spec).map_err(|error| HarnessError::because("reading the spec", error))?;
+        let text =
+            std::fs::read_to_string(&self.spec).map_err(|error| HarnessError::because("reading the spec", error))?;
         let lines = text.lines().map(|line| {
             let indent = line.len() - line.trim_start().len();
             if line.trim_start().starts_with("replicas:") {

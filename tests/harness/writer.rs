@@ -110,7 +110,10 @@ impl Writer {
             let tried = self.shared.keys.lock().get(&key).map_or(0, |now| now.tried);
             if held < numbers.acknowledged || held > tried {
                 checked.lost += 1;
-                self.shared.errors.lock().push(format!("{key:?} holds {held}, acknowledged {numbers:?}, tried {tried}"));
+                self.shared
+                    .errors
+                    .lock()
+                    .push(format!("{key:?} holds {held}, acknowledged {numbers:?}, tried {tried}"));
             }
         }
         Ok(checked)

@@ -2,10 +2,7 @@
 //! callers behind it. It also installs, creates and empties replicas, in the order in which they were asked, so that
 //! nothing applies beside them.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
@@ -42,7 +39,10 @@ pub(crate) enum Job {
         done: Box<dyn FnOnce() + Send>,
     },
     /// A replica that waits for its snapshot: what may be left of an older one goes.
-    Empty { shard: ShardId, done: Box<dyn FnOnce() + Send> },
+    Empty {
+        shard: ShardId,
+        done: Box<dyn FnOnce() + Send>,
+    },
 }
 
 #[derive(Debug, Error)]
@@ -159,7 +159,9 @@ impl Applier {
             if let Some(replica) = self.replicas.get(id) {
                 shard::save(&mut overlay, &replica.state);
             }
-            if *id == META_SHARD && let Some(state) = &self.meta {
+            if *id == META_SHARD
+                && let Some(state) = &self.meta
+            {
                 meta::save(&mut overlay, state);
                 meta_changed = true;
             }

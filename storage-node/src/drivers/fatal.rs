@@ -10,6 +10,8 @@ pub(crate) fn fatal(what: &str, error: &dyn std::error::Error) -> ! {
         causes.push_str(&cause.to_string());
         source = cause.source();
     }
-    tracing::error!("{what}: {error}{causes}. This node stops now and does not retry; check its disk, then start it again");
+    tracing::error!(
+        "{what}: {error}{causes}. This node stops now and does not retry; check its disk, then start it again"
+    );
     std::process::exit(74)
 }

@@ -1,11 +1,7 @@
 //! Makes applied state durable every second, or sooner when much was written, and tells the store: the log is purged
 //! only below that (HAZARDS H3). The applied indexes are read before the flush, never after.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use granary_common::{ReplicaId, ShardId};

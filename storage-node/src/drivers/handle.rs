@@ -202,15 +202,14 @@ impl StoreHandle {
     /// A pass for a read now, when this node leads the shard and its lease holds. Never waits.
     pub fn read_by_lease(&self, shard: ShardId) -> Option<ReadPass> {
         let lease = self.board.lease(shard)?;
-        (clock::now_ns() < lease.until_ns)
-            .then(|| ReadPass { lease: Some(lease.term), board: self.board.clone(), shard })
+        (clock::now_ns() < lease.until_ns).then(|| ReadPass {
+            lease: Some(lease.term),
+            board: self.board.clone(),
+            shard,
+        })
     }
 
-    fn ask(
-        &self,
-        weight: usize,
-        event: impl FnOnce(Ticket) -> Event,
-    ) -> Result<oneshot::Receiver<Reply>, StoreError> {
+    fn ask(&self, weight: usize, event: impl FnOnce(Ticket) -> Event) -> Result<oneshot::Receiver<Reply>, StoreError> {
         // One command heavier than the whole budget takes all of it.
         let weight = weight.min(self.limits.request_bytes).max(1) as u32;
         let request = self.requests.clone().try_acquire_owned().map_err(|_| StoreError::Busy)?;

@@ -210,7 +210,8 @@ impl Lifecycle {
     pub(crate) fn destroy(self: &Arc<Self>, shard: ShardId, replica: ReplicaId) {
         let record = {
             let mut state = self.state.lock();
-            let Some(record) = state.records.get(&shard).filter(|record| record.replica_id == replica.0).cloned() else {
+            let Some(record) = state.records.get(&shard).filter(|record| record.replica_id == replica.0).cloned()
+            else {
                 return;
             };
             state.busy.insert(shard);
@@ -248,9 +249,11 @@ impl Lifecycle {
     pub(crate) fn is_complete(&self) -> bool {
         let state = self.state.lock();
         state.busy.is_empty()
-            && state.map.shards.iter().all(|shard| {
-                wanted(self.node, shard).is_none_or(|_| self.board.get(ShardId(shard.id)).is_some())
-            })
+            && state
+                .map
+                .shards
+                .iter()
+                .all(|shard| wanted(self.node, shard).is_none_or(|_| self.board.get(ShardId(shard.id)).is_some()))
     }
 }
 

@@ -81,8 +81,8 @@ pub fn start(stores: Stores, settings: Settings) -> Result<Prepared, RecoveryErr
     let waiters = Arc::new(Waiters::default());
     let board = Arc::new(Board::new());
     let pressure = Arc::new(Pressure::new(settings.queue_bytes));
-    let (log, log_thread) = LogWriter::start(stores.raft.clone(), control.0.clone(), pressure.clone())
-        .map_err(RecoveryError::Thread)?;
+    let (log, log_thread) =
+        LogWriter::start(stores.raft.clone(), control.0.clone(), pressure.clone()).map_err(RecoveryError::Thread)?;
     let senders = (control.0.clone(), intake.0.clone());
     let store = StoreHandle::new(senders, waiters.clone(), board.clone(), settings.limits);
     let newest = match found.meta.as_ref().and_then(|meta| meta.map.clone()) {
@@ -191,8 +191,7 @@ impl Prepared {
         if let Some(state) = founding {
             lifecycle.found_meta(state);
         }
-        let drivers =
-            Drivers { store: self.store, applied, log: self.log, lifecycle, control, stop_flusher, threads };
+        let drivers = Drivers { store: self.store, applied, log: self.log, lifecycle, control, stop_flusher, threads };
         drivers.follow_map(&self.map);
         Ok(drivers)
     }

@@ -205,4 +205,3 @@ fn reply(answer: Answer) -> super::Reply {
         Answer::NoReplica => Err(StoreError::NoReplica),
     }
 }
-

@@ -137,7 +137,7 @@ impl Node {
         let _ = self.inbound.set(inbound);
         tokio::spawn(peers.discover());
         tokio::spawn(crate::disk_watch::watch(options, read_only));
-        MetaLead::start(&member);
+        *self.tasks.lock() = MetaLead::start(&member);
         Ok(())
     }
 }

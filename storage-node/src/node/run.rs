@@ -27,7 +27,12 @@ pub async fn run(options: Options) -> Result<(), NodeError> {
     let (stores, incarnation) = (disk.stores().cloned(), disk.incarnation());
     let node = Node::new(options.clone(), disk);
     if let Some(stores) = stores {
-        tracing::info!(node = stores.identity.node_id, cluster = stores.identity.cluster_id, incarnation, "a member starts");
+        tracing::info!(
+            node = stores.identity.node_id,
+            cluster = stores.identity.cluster_id,
+            incarnation,
+            "a member starts"
+        );
         node.start_member(stores, incarnation, None)?;
     } else {
         tracing::info!(uuid = node.uuid, "a blank node starts: it waits to be founded or to join");
@@ -38,8 +43,7 @@ pub async fn run(options: Options) -> Result<(), NodeError> {
 async fn serve(node: Arc<Node>, kv: TcpListener, peer: TcpListener, metrics: TcpListener) -> Result<(), NodeError> {
     let of_sample = node.clone();
     let of_metrics = Arc::new(Metrics::new(move || of_sample.member().map(|member| http::sample(member))));
-    let service =
-        KvService::new(node.clone(), of_metrics.clone(), PipeLimits::default(), node.stopping.child_token());
+    let service = KvService::new(node.clone(), of_metrics.clone(), PipeLimits::default(), node.stopping.child_token());
     let (reporter, health) = tonic_health::server::health_reporter();
     let kv_router = grpc::kv_router(service, health)?;
     let peer_service = PeerService::new(node.clone(), node.inbound.clone());

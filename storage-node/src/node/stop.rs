@@ -6,7 +6,7 @@ use std::{
 };
 
 use granary_proto::{kv::kv_server::KvServer, map::ReplicaRole};
-use granary_store::{Event, Published, Role};
+use granary_store::{Published, Role};
 use tokio::signal::unix::{SignalKind, signal};
 use tonic_health::server::HealthReporter;
 
@@ -57,7 +57,7 @@ async fn move_leaders_away(member: &Member, limit: Duration) {
     let mut left = count();
     let mut moved_at = started;
     tracing::info!(leaders = left, "stopping: leaders move away first");
-    member.store.event(Event::LeadersAway { away: true });
+    member.meta.leave();
     while left > 0 && started.elapsed() < limit && moved_at.elapsed() < STUCK {
         tokio::time::sleep(LOOK).await;
         let now = count();

@@ -97,6 +97,8 @@ pub(crate) struct Group {
     heard_tick: u64,
     last_notice_tick: Option<u64>,
     destroying: bool,
+    /// Replicas that said that this one is out, with the group as they had it.
+    told_out: BTreeMap<u64, map::Group>,
     /// Nothing is handed out until a snapshot has replaced the lost state.
     data_lost: bool,
     settled_at: Option<(u64, u64)>,
@@ -168,6 +170,7 @@ impl Group {
             heard_tick: 0,
             last_notice_tick: None,
             destroying: false,
+            told_out: BTreeMap::new(),
             data_lost,
             settled_at: None,
             published: None,

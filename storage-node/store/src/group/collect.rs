@@ -57,8 +57,13 @@ impl Group {
             self.read_confirmed(&state.request_ctx, state.index, out);
         }
         let number = ready.number();
-        let messages = ready.take_messages();
-        let held = ready.take_persisted_messages();
+        let mut messages = ready.take_messages();
+        let mut held = ready.take_persisted_messages();
+        // A sole voter leads before its term is on disk. If the others heard of it now, it could lead the same term
+        // again behind a crash, with other entries.
+        if self.synced_term < self.node.raft.term {
+            held.append(&mut messages);
+        }
         let committed = ready.take_committed_entries();
         let entries = ready.take_entries();
         let must = ready.must_sync();
@@ -85,7 +90,7 @@ impl Group {
         }
         self.node.advance_append_async(ready);
         self.send(messages, now_ns, out);
-        self.hand_out(committed, out);
+        self.hand_out(committed, now_ns, out);
         let term = writes.then_some(self.node.raft.term);
         if writes {
             let held = self.send_what_claims_nothing(held, now_ns, out);
@@ -154,7 +159,7 @@ impl Group {
         self.node.advance_append_async(ready);
     }
 
-    fn hand_out(&mut self, committed: Vec<Entry>, out: &mut Actions) {
+    fn hand_out(&mut self, committed: Vec<Entry>, now_ns: u64, out: &mut Actions) {
         if committed.is_empty() || self.data_lost {
             return;
         }
@@ -164,7 +169,12 @@ impl Group {
                 let ticket = self.ticket_of(entry.index, entry.term, out);
                 let membership = match entry.get_entry_type() {
                     EntryType::EntryNormal => None,
-                    EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => self.change_membership(&entry),
+                    EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
+                        let before = self.group.clone();
+                        let change = self.change_membership(&entry);
+                        self.tell_removed(&before, now_ns, out);
+                        change
+                    }
                 };
                 ApplyEntry { entry: convert::entry_from_raft(&entry), ticket, membership }
             })

@@ -2,7 +2,10 @@
 //! map alone may decide.
 
 use granary_common::NodeId;
-use granary_proto::{map, raft as wire};
+use granary_proto::{
+    map::{self, ReplicaRole},
+    raft as wire,
+};
 
 use super::{Actions, Group};
 
@@ -14,7 +17,8 @@ impl Group {
     /// Counted from the leader's last message, not from when there was none any more: a learner that was taken out goes
     /// on to believe in its old leader.
     pub(super) fn ask_when_unheard(&mut self, now_ns: u64, out: &mut Actions) {
-        if self.ticks >= self.heard_tick + NOTICE_TICKS {
+        let every = if self.knows_it_is_out() { NOTICE_TICKS / 10 } else { NOTICE_TICKS };
+        if self.ticks >= self.heard_tick + every {
             self.heard_tick = self.ticks;
             self.ask_whether_out(now_ns, out);
         }
@@ -44,7 +48,9 @@ impl Group {
         if self.group.version == 0 && !self.data_lost {
             return;
         }
-        let everyone = self.group.replicas.iter().chain(&self.map_group.replicas).chain(&self.target.replicas);
+        let told = self.told_out.values().flat_map(|group| &group.replicas);
+        let known = [&self.group, &self.map_group].into_iter().flat_map(|group| &group.replicas);
+        let everyone = known.chain(&self.target.replicas).chain(told);
         let nodes: std::collections::BTreeSet<u64> =
             everyone.map(|replica| replica.node_id).filter(|node| *node != self.own_node.0).collect();
         for node in nodes {
@@ -60,22 +66,51 @@ impl Group {
         notice: &wire::GroupNotice,
         out: &mut Actions,
     ) {
-        let named = |group: &map::Group, id: u64| group.replicas.iter().any(|replica| replica.id == id);
         let Some(theirs) = &notice.group else { return };
         if notice.question {
-            if self.group.version > theirs.version && !named(&self.group, from) {
+            if self.group.version >= theirs.version && !named(&self.group, from) {
                 self.send_notice((from, from_node), false, now_ns, out);
             }
-        } else if to == self.replica.0 && !named(theirs, self.replica.0) {
-            // A newer group without this replica: it is out for good, since ids are never used twice. One that has lost
-            // its group knows that it was in it at the start of its log, so a group as of there or later is newer.
-            let newer = match self.group.version {
-                0 => self.data_lost && applied >= self.node.store().truncated().index.max(1),
-                version => theirs.version > version,
-            };
-            if newer {
+        } else if to == self.replica.0 && self.is_news_of_being_out(theirs, applied) {
+            let first = self.told_out.is_empty();
+            self.told_out.insert(from, theirs.clone());
+            if self.is_out_for_good(theirs) {
                 self.destroy(out);
+            } else if first {
+                self.ask_whether_out(now_ns, out);
             }
+        }
+    }
+
+    /// A group that is not older than what this replica knows, without it: it is out, since ids are never used twice.
+    /// One that has lost its group knows that it was in it at the start of its log.
+    fn is_news_of_being_out(&self, theirs: &map::Group, applied: u64) -> bool {
+        !named(theirs, self.replica.0)
+            && match self.group.version {
+                0 => self.data_lost && applied >= self.node.store().truncated().index.max(1),
+                version => theirs.version >= version,
+            }
+    }
+
+    /// Until most of the voters know that they do without this replica, its vote may be needed to elect one of them:
+    /// who still is in the joint membership needs a quorum of the old voters too.
+    fn is_out_for_good(&self, theirs: &map::Group) -> bool {
+        let voters = || theirs.replicas.iter().filter(|replica| replica.role() == ReplicaRole::Voter);
+        let know = voters().filter(|voter| self.told_out.contains_key(&voter.id)).count();
+        !theirs.joint && know > voters().count() / 2
+    }
+
+    fn knows_it_is_out(&self) -> bool {
+        !self.told_out.is_empty() || (self.group.version > 0 && !named(&self.group, self.replica.0))
+    }
+
+    /// Raft does not tell a replica that it was taken out: its leader does, once; a lost word is asked for later.
+    pub(super) fn tell_removed(&self, before: &map::Group, now_ns: u64, out: &mut Actions) {
+        if !self.leads() {
+            return;
+        }
+        for gone in before.replicas.iter().filter(|replica| !named(&self.group, replica.id)) {
+            self.send_notice((gone.id, NodeId(gone.node_id)), false, now_ns, out);
         }
     }
 
@@ -101,4 +136,8 @@ impl Group {
             self.destroy(out);
         }
     }
+}
+
+fn named(group: &map::Group, id: u64) -> bool {
+    group.replicas.iter().any(|replica| replica.id == id)
 }

@@ -70,18 +70,19 @@ impl Group {
         } else {
             0
         };
+        // While a snapshot comes in, or the replica goes, its rows are not there.
+        let is_whole = self.installing.is_none() && !self.destroying && !self.data_lost;
+        let fresh_ns = if is_whole { self.lease.fresh_ns() } else { 0 };
         let caught_up = match role {
             Role::Leader => ready,
-            Role::Follower | Role::Learner => {
-                raft.leader_id != 0 && self.group.version > 0 && self.lease.fresh_ns() > 0
-            }
+            Role::Follower | Role::Learner => raft.leader_id != 0 && self.group.version > 0 && fresh_ns > 0,
         };
         Face {
             term: raft.term,
             role,
             leader: self.leader_node(),
             lease_until_ns,
-            fresh_ns: self.lease.fresh_ns(),
+            fresh_ns,
             version: self.group.version,
             caught_up,
         }
@@ -93,5 +94,6 @@ fn worth_telling(before: &Face, now: &Face) -> bool {
     times_apart != *before
         || now.lease_until_ns < before.lease_until_ns
         || now.lease_until_ns > before.lease_until_ns + WORTH_NS
+        || now.fresh_ns < before.fresh_ns
         || now.fresh_ns > before.fresh_ns + WORTH_NS
 }
