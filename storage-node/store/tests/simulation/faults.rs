@@ -206,7 +206,7 @@ impl Faults {
         }
     }
 
-    /// One node is gone for good, disk and all; the shards move off it. Not while another is needed for a quorum.
+    /// One node is gone for good; the shards move off it. Not while another is needed for a quorum.
     fn lose_a_node(&mut self) {
         if !self.cluster.has_converged() {
             return;
@@ -217,7 +217,6 @@ impl Faults {
         }
         let node = &mut self.cluster.nodes[place];
         node.lost = true;
-        node.disk = crate::disk::Disk::default();
         let lost = node.id;
         self.cluster.count("node lost");
         for shard in 1..=self.shards {
