@@ -132,3 +132,20 @@ async fn a_process_whose_token_was_overtaken_stops_for_good() {
     let LoopError::TakenOver(AdminError::TakenOver { ours, theirs, .. }) = error else { panic!("{error}") };
     assert!(theirs > ours);
 }
+
+#[tokio::test]
+async fn a_node_that_a_person_wants_drained_is_emptied_and_filled_again_when_the_wish_is_taken_back() {
+    let world = Arc::new(World::default());
+    settle(&world, &spec(5), None).await;
+    world.state.lock().draining_wishes = vec![4];
+    let mut reconciler = reconciler(&world);
+    for _ in 0..MOST_ROUNDS {
+        reconciler.round(&spec(5), 1, None).await.unwrap();
+    }
+    assert_eq!(world.state.lock().replicas(4), 0);
+    assert!(members(&world).contains(&4), "a drained node stays a member");
+    world.state.lock().draining_wishes = Vec::new();
+    settle(&world, &spec(5), None).await;
+    assert!(world.state.lock().replicas(4) > 0);
+    assert_balanced(&world);
+}
