@@ -4,8 +4,12 @@
 //! It knows the programs from the outside only: their arguments, their output, gRPC. Nothing here looks into a node.
 
 pub mod cli;
+pub mod cluster;
 pub mod local;
+pub mod node;
+pub mod ports;
 pub mod programs;
+mod replicas;
 pub mod wait;
 pub mod writer;
 
