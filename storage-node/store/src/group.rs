@@ -97,6 +97,8 @@ pub(crate) struct Group {
     heard_tick: u64,
     last_notice_tick: Option<u64>,
     destroying: bool,
+    /// Last tick at which the map wanted this replica.
+    wanted_tick: u64,
     /// Replicas that said that this one is out, with the group as they had it.
     told_out: BTreeMap<u64, map::Group>,
     /// Nothing is handed out until a snapshot has replaced the lost state.
@@ -170,6 +172,7 @@ impl Group {
             heard_tick: 0,
             last_notice_tick: None,
             destroying: false,
+            wanted_tick: 0,
             told_out: BTreeMap::new(),
             data_lost,
             settled_at: None,
@@ -258,6 +261,7 @@ impl Group {
             }
         } else {
             self.ask_when_unheard(now_ns, out);
+            self.give_up_unwanted(out);
         }
     }
 

@@ -125,7 +125,7 @@ impl Store {
             Event::SnapshotMade { made, .. } => group.snapshot_made(made, &mut self.out),
             Event::Installed { group: membership, .. } => group.installed(membership, now_ns, &mut self.out),
             Event::Durable { index, .. } => group.durable(index),
-            Event::Target { shard } => group.target(shard, &mut self.out),
+            Event::Target { shard } => group.target(shard),
             Event::TransferLeader { to, .. } => group.transfer(to),
             Event::SnapshotSent { to, accepted, .. } => group.snapshot_sent(to, accepted),
             _ => {}

@@ -12,6 +12,8 @@ use super::{Actions, Group};
 /// Ticks between two questions of a replica that hears nothing from its group, and ten times those between two notices
 /// to one that is out.
 const NOTICE_TICKS: u64 = 100;
+/// Ticks for which the map must not want a learner without state before it goes.
+const UNWANTED_TICKS: u64 = 400;
 
 impl Group {
     /// Counted from the leader's last message, not from when there was none any more: a learner that was taken out goes
@@ -121,18 +123,23 @@ impl Group {
     }
 
     /// What the map says: only a newer target counts.
-    pub(crate) fn target(&mut self, shard: map::Shard, out: &mut Actions) {
+    pub(crate) fn target(&mut self, shard: map::Shard) {
         if let Some(group) = shard.group {
             self.map_group = group;
         }
         let Some(target) = shard.target.filter(|target| target.number > self.target.number) else { return };
         self.target = target;
         self.settled_at = None;
-        // A learner without state has promised nothing to anyone: the map alone may end it.
-        if self.group.version == 0
-            && !self.data_lost
-            && !self.target.replicas.iter().any(|replica| replica.id == self.replica.0)
-        {
+    }
+
+    /// A learner without state has promised nothing to anyone: the map alone may end it. Not at once: its leader may be
+    /// about to tell the map that it has added it, and the map would go on to name an id that is spent here.
+    pub(super) fn give_up_unwanted(&mut self, out: &mut Actions) {
+        let of_target = self.target.replicas.iter().any(|replica| replica.id == self.replica.0);
+        let is_wanted = self.target.number == 0 || of_target || named(&self.map_group, self.replica.0);
+        if is_wanted || self.group.version > 0 || self.data_lost {
+            self.wanted_tick = self.ticks;
+        } else if self.ticks >= self.wanted_tick + UNWANTED_TICKS {
             self.destroy(out);
         }
     }

@@ -286,7 +286,7 @@ impl Cluster {
         }
         let node = &self.nodes[place];
         let forced = self.forced.contains(&(message.shard_id, message.to_replica, body.term));
-        let born_here = node.started_at == 0;
+        let born_here = !node.restarted.contains(&message.from_replica);
         assert!(
             forced || born_here || self.now >= node.started_at + node.config.election_timeout_ns(),
             "node {} restarted at {} and votes at {}",

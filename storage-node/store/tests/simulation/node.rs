@@ -73,6 +73,8 @@ pub struct Node {
     pub clock_offset: u64,
     pub speeds: Speeds,
     pub started_at: u64,
+    /// Replicas that it began its life with.
+    pub restarted: BTreeSet<u64>,
     pub paused_until: u64,
     /// The log writer does nothing until then.
     pub stalled_until: u64,
@@ -104,6 +106,7 @@ impl Node {
             clock_offset,
             speeds,
             started_at: 0,
+            restarted: BTreeSet::new(),
             paused_until: 0,
             stalled_until: 0,
             board: BTreeMap::new(),
@@ -134,7 +137,9 @@ impl Node {
 
     pub fn start(&mut self, now: u64, seed: u64) {
         let mut store = Store::new(Config { seed, ..self.config.clone() });
+        self.restarted.clear();
         for (shard, replica, recovered) in self.disk.recover(self.config.memory_entries) {
+            self.restarted.insert(replica);
             self.event_to(
                 &mut store,
                 now,
@@ -408,7 +413,7 @@ impl Node {
                 WorkerJob::Export { shard, replica } => {
                     let made = self.disk.data.get(&shard).cloned().map(|state| {
                         // Names are never used twice in a run, so that no two snapshots are taken for one another.
-                        let id = self.id << 32 | now;
+                        let id = self.id << 48 | now;
                         let made = SnapshotMade { id, position: state.applied, conf_state: state.conf_state.clone() };
                         self.offered.insert(id, state);
                         made
