@@ -12,7 +12,7 @@ use clap::Parser;
 /// Shows what Granary promises, on this machine.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Examples:\n  granary-demo\n  granary-demo --short\n  granary-demo --dir /tmp/granary-demo --keep"
+    after_help = "Examples:\n  granary-demo\n  granary-demo --short\n  granary-demo --kills 20\n  granary-demo --dir /tmp/granary-demo --keep"
 )]
 struct Args {
     /// A shorter run: less data, 16 shards
@@ -21,6 +21,9 @@ struct Args {
     /// Where it works; the cluster in it is removed at the end
     #[arg(long, default_value = "target/demo")]
     dir: PathBuf,
+    /// How often the busiest node is killed in the fourth step; the gaps of all are noted
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    kills: u32,
     /// Leave the cluster running at the end
     #[arg(long)]
     keep: bool,

@@ -26,6 +26,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// For the writer to have written before something is done to the cluster.
 const WRITES_BEFORE: u64 = 1_000;
 
+/// Name of the fourth step.
+const KILL: &str = "kill -9 a leader";
+
 struct Demo<'a> {
     local: Local,
     input: Input,
@@ -49,7 +52,7 @@ pub async fn run(args: &Args, report: &mut Report) -> Result<()> {
     );
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut demo = Demo { local, input, shards, report, bar, writer: None };
-    let outcome = demo.all().await;
+    let outcome = demo.all(args.kills).await;
     demo.bar.finish_and_clear();
     if !args.keep && outcome.is_ok() {
         demo.local.destroy().await?;
@@ -58,18 +61,23 @@ pub async fn run(args: &Args, report: &mut Report) -> Result<()> {
 }
 
 impl Demo<'_> {
-    async fn all(&mut self) -> Result<()> {
+    async fn all(&mut self, kills: u32) -> Result<()> {
         self.start().await?;
         self.load().await?;
         self.scale_out().await?;
-        self.kill_the_busiest().await?;
+        for _ in 0..kills {
+            self.kill_the_busiest().await?;
+        }
+        self.gaps_of_kills();
         self.wipe_a_node().await?;
         self.scale_in().await?;
         self.power_cut().await
     }
 
     fn begin(&self, what: &str) -> Instant {
-        self.bar.inc(1);
+        if self.bar.message() != what {
+            self.bar.inc(1);
+        }
         self.bar.set_message(what.to_owned());
         if self.bar.is_hidden() {
             eprintln!("[{}/7] {what}", self.bar.position());
@@ -102,7 +110,6 @@ impl Demo<'_> {
 
     async fn start(&mut self) -> Result<()> {
         let started = self.begin("starting three nodes from the YAML");
-        self.bar.suspend(|| ());
         self.local.up().await?;
         self.local.ready(3, LIMIT).await?;
         let leaders = self.local.shards().await?.iter().filter(|shard| shard.id != 0 && shard.leader.is_some()).count();
@@ -194,9 +201,20 @@ impl Demo<'_> {
         .await?;
         self.local.ready(5, LIMIT).await?;
         let keys = self.verify().await?;
-        self.end("kill -9 a leader", started, keys, format!("{} led {} shards", victim.name, victim.leaders));
+        self.end(KILL, started, keys, format!("{} led {} shards", victim.name, victim.leaders));
         self.count_gap();
         Ok(())
+    }
+
+    /// With several kills: the spread of the gaps, in the note of the last.
+    fn gaps_of_kills(&mut self) {
+        let kills = self.report.steps.iter().filter(|step| step.name == KILL);
+        let mut gaps: Vec<u64> = kills.map(|step| step.longest_write_gap_ms).collect();
+        gaps.sort_unstable();
+        if let ([least, .., most], Some(last)) = (&gaps[..], self.report.steps.last_mut()) {
+            let median = gaps[gaps.len() / 2];
+            last.note = format!("{} kills: gaps {least} to {most} ms, median {median} ms", gaps.len());
+        }
     }
 
     async fn wipe_a_node(&mut self) -> Result<()> {
