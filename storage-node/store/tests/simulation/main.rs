@@ -17,6 +17,7 @@ mod disk;
 mod faults;
 mod node;
 mod rng;
+mod scenarios;
 
 #[test]
 fn no_mix_of_faults_breaks_an_invariant_and_all_heal() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use granary_common::{NodeId, ReplicaId, ShardId, log::Position};
+use granary_common::{ReplicaId, ShardId, log::Position};
 use granary_proto::map;
 use granary_store::{
     Actions, Answer, Apply, Config, Event, Fetch, Founding, Install, Published, Recovered, SnapshotMade, Store,
@@ -553,9 +553,5 @@ impl Node {
 
     pub fn applied(&self, shard: u32) -> u64 {
         self.disk.data.get(&shard).map_or(0, |state| state.applied.index)
-    }
-
-    pub fn node_id(&self) -> NodeId {
-        NodeId(self.id)
     }
 }

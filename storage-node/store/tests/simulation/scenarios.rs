@@ -1,0 +1,176 @@
+//! Single faults, one a test, in the same cluster.
+
+use granary_common::{NodeId, ShardId};
+use granary_store::{Config, Event, Retention};
+
+use crate::{cluster::Cluster, node::MS};
+
+const APPEND: u32 = 3;
+
+/// Writes to the shard's leader for `ms`, about one a ms.
+fn load(cluster: &mut Cluster, shard: u32, ms: u64) {
+    for _ in 0..ms {
+        if let Some(leader) = cluster.leader(shard)
+            && cluster.nodes[leader as usize - 1].is_up()
+        {
+            cluster.propose(leader, shard);
+        }
+        cluster.run(1);
+    }
+}
+
+fn cluster(seed: u64, nodes: u64, factor: u64, tune: impl Fn(&mut Config)) -> Cluster {
+    let mut cluster = Cluster::new(seed, nodes, 1, factor, tune);
+    cluster.wait_for_leaders();
+    cluster
+}
+
+fn term(cluster: &Cluster) -> u64 {
+    cluster.nodes.iter().filter_map(|node| node.board.get(&1)).map(|seen| seen.term).max().unwrap_or(0)
+}
+
+/// The harness itself fails on a vote that is granted too early; here everything asks for one.
+#[test]
+fn a_restarted_follower_asked_for_its_vote_within_the_leaders_lease_refuses() {
+    let mut cluster = cluster(1, 3, 3, |_| {});
+    let leader = cluster.leader(1).unwrap();
+    let followers: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+    // The candidate hears nothing from the leader and asks; the other follower restarts just then.
+    cluster.cut.insert((leader, followers[0]));
+    cluster.run(450);
+    let place = followers[1] as usize - 1;
+    cluster.crash(place, false);
+    cluster.start(place);
+    cluster.cut.insert((leader, followers[1]));
+    cluster.run(450);
+    assert_eq!(cluster.leader(1), Some(leader), "somebody else was elected with the vote of a restarted follower");
+    cluster.run(1_500);
+    assert_ne!(cluster.leader(1), Some(leader), "nobody was elected at all");
+    cluster.heal_and_compare();
+}
+
+#[test]
+fn a_learner_added_to_a_shard_gets_a_snapshot() {
+    let mut cluster = cluster(2, 4, 3, |_| {});
+    load(&mut cluster, 1, 50);
+    cluster.reconfigure(1, &[1, 2, 4]);
+    cluster.run_until("the shard has moved", 10_000, |cluster| cluster.has_converged());
+    assert!(cluster.counts["snapshot taken over"] >= 1);
+    cluster.heal_and_compare();
+}
+
+#[test]
+fn the_leaders_own_removal_under_load_leaves_no_shard_without_a_writable_leader() {
+    for seed in 0..10 {
+        let mut cluster = cluster(seed, 4, 3, |_| {});
+        let leader = cluster.leader(1).unwrap();
+        let nodes: Vec<u64> = (1..=4).filter(|node| *node != leader).collect();
+        cluster.reconfigure(1, &nodes);
+        for _ in 0..20 {
+            load(&mut cluster, 1, 100);
+            cluster.write_until_applied(1);
+        }
+        cluster.heal_and_compare();
+        assert!(!cluster.nodes[leader as usize - 1].board.contains_key(&1), "the old leader is still there");
+    }
+}
+
+#[test]
+fn the_only_voter_moves_under_load_with_slow_syncs() {
+    for seed in 0..10 {
+        let mut cluster = cluster(seed, 3, 1, |_| {});
+        cluster.nodes.iter_mut().for_each(|node| node.speeds.log = 40 * MS);
+        for to in [2, 3, 1] {
+            cluster.reconfigure(1, &[to]);
+            load(&mut cluster, 1, 1_500);
+        }
+        cluster.heal_and_compare();
+    }
+}
+
+#[test]
+fn a_kill_between_the_data_batch_and_the_log_batch_of_an_install_is_repaired_at_start() {
+    let mut cluster = cluster(3, 4, 3, |_| {});
+    load(&mut cluster, 1, 100);
+    cluster.node(4).crash_at_install = true;
+    cluster.reconfigure(1, &[1, 2, 4]);
+    cluster.run_until("the install is cut", 10_000, |cluster| !cluster.nodes[3].is_up());
+    cluster.start(3);
+    cluster.run_until("the shard has moved all the same", 20_000, |cluster| cluster.has_converged());
+    cluster.heal_and_compare();
+}
+
+#[test]
+fn a_shard_works_and_moves_with_every_bound_set_to_one() {
+    let mut cluster = cluster(4, 4, 3, |config| {
+        (config.memory_entries, config.memory_bytes, config.max_inflight_appends) = (1, 1, 1);
+        (config.max_append_bytes, config.max_apply_bytes, config.max_uncommitted_bytes) = (1, 1, 1);
+        config.retention = Retention { entries: 1, bytes: 1, entries_for_followers: 1, bytes_for_followers: 1 };
+    });
+    load(&mut cluster, 1, 500);
+    cluster.reconfigure(1, &[2, 3, 4]);
+    load(&mut cluster, 1, 1_000);
+    cluster.heal_and_compare();
+}
+
+#[test]
+fn two_followers_stalled_on_disk_for_half_a_second_cause_no_election() {
+    let mut cluster = cluster(5, 3, 3, |_| {});
+    load(&mut cluster, 1, 100);
+    let (leader, before) = (cluster.leader(1).unwrap(), term(&cluster));
+    for node in (1..=3).filter(|id| *id != leader) {
+        let until = cluster.now + 500 * MS;
+        cluster.node(node).stalled_until = until;
+    }
+    load(&mut cluster, 1, 1_500);
+    assert_eq!((cluster.leader(1), term(&cluster)), (Some(leader), before));
+    cluster.heal_and_compare();
+}
+
+#[test]
+fn a_follower_behind_the_kept_log_gets_a_snapshot_and_catches_up_under_load() {
+    let mut cluster = cluster(6, 3, 3, |config| {
+        (config.memory_entries, config.memory_bytes) = (16, 4_000);
+        config.retention =
+            Retention { entries: 50, bytes: 1 << 20, entries_for_followers: 100, bytes_for_followers: 1 << 20 };
+    });
+    let follower = (1..=3).find(|id| cluster.leader(1) != Some(*id)).unwrap();
+    cluster.crash(follower as usize - 1, false);
+    load(&mut cluster, 1, 1_500);
+    assert!(!cluster.counts.contains_key("snapshot taken over"));
+    cluster.start(follower as usize - 1);
+    load(&mut cluster, 1, 2_000);
+    assert!(cluster.counts["snapshot taken over"] >= 1);
+    assert!(cluster.seen[&(APPEND, follower)] > 0);
+    cluster.heal_and_compare();
+}
+
+/// The harness fails on a ticket that is answered twice, and on a refused write that is applied.
+#[test]
+fn a_write_whose_leader_is_deposed_is_answered_unknown_or_not_leader_and_never_twice() {
+    let mut cluster = cluster(7, 3, 3, |_| {});
+    let leader = cluster.leader(1).unwrap();
+    for other in (1..=3).filter(|id| *id != leader) {
+        cluster.cut.extend([(leader, other), (other, leader)]);
+    }
+    let tickets: Vec<u64> = (0..20).map(|_| cluster.propose(leader, 1)).collect();
+    cluster.run(3_000);
+    cluster.heal_and_compare();
+    for ticket in tickets {
+        let answer = cluster.answers.get(&ticket);
+        let open =
+            matches!(answer, Some(Some(granary_store::Answer::Unknown | granary_store::Answer::NotLeader { .. })));
+        assert!(open, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_transfer_moves_the_leader_at_once() {
+    let mut cluster = cluster(8, 3, 3, |_| {});
+    let leader = cluster.leader(1).unwrap();
+    let to = leader % 3 + 1;
+    let now = cluster.now;
+    cluster.node(leader).event(now, Event::TransferLeader { shard: ShardId(1), to: NodeId(to) });
+    cluster.run_until("the other node leads", 300, |cluster| cluster.leader(1) == Some(to));
+    cluster.heal_and_compare();
+}
