@@ -75,7 +75,7 @@ pub(crate) fn recover(stores: &Stores, tail: TailLimits) -> Result<FoundAll, Rec
             stores.data.empty_shard(shard)?;
             repairs.delete_log(LogId { shard, replica: ReplicaId(record.replica_id) });
             record = tombstone(&record);
-            repairs.put_record(record.clone());
+            repairs.put_record(record);
         }
         if record.replica_id != 0 {
             let log = LogId { shard, replica: ReplicaId(record.replica_id) };
@@ -129,12 +129,16 @@ fn restart(
     let applied = state.as_ref().map_or(0, |state| state.applied_index);
     let mut found = stores.raft.recover_log(log, applied, tail)?;
     if let Some(state) = &state
-        && state.applied_index > found.last.index
+        && is_of_another_log(state, &found)
     {
-        // An install was cut between the two stores: the data is there, the log begins anew behind it.
+        // An install was cut between the two stores: the data is there, the log begins anew behind it. Entries behind it
+        // that conflict with it were never committed.
         let at = Position { index: state.applied_index, term: state.applied_term };
+        if found.hard_state.term < at.term {
+            found.hard_state.term = at.term;
+            found.hard_state.vote = 0;
+        }
         found.hard_state.commit = at.index;
-        found.hard_state.term = found.hard_state.term.max(at.term);
         repairs.restart_log(log, at, found.hard_state);
         found = RecoveredLog { hard_state: found.hard_state, truncated: at, last: at, ..RecoveredLog::default() };
     }
@@ -162,3 +166,13 @@ fn restart(
     };
     Ok(Found { shard: log.shard, replica: log.replica, recovered, founding: Founding::Restarted, state })
 }
+
+/// Whether the state came from a snapshot that the log does not know: the log ends before it, or has an entry of another
+/// term there, which the snapshot was to replace.
+fn is_of_another_log(state: &ShardState, log: &RecoveredLog) -> bool {
+    state.applied_index >= log.truncated.index && log.term_at(state.applied_index) != Some(state.applied_term)
+}
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

@@ -60,6 +60,18 @@ pub struct RecoveredLog {
     pub entries: Vec<Entry>,
 }
 
+impl RecoveredLog {
+    /// Term of the entry at `index`; `None` where the log does not reach, or does not any more.
+    pub fn term_at(&self, index: u64) -> Option<u64> {
+        if index == self.truncated.index {
+            return Some(self.truncated.term);
+        }
+        let within = index > self.truncated.index && index <= self.last.index;
+        let run = self.terms.iter().rev().find(|run| run.index <= index).filter(|_| within);
+        run.map(|run| run.term)
+    }
+}
+
 impl RaftStore {
     /// Reads everything but the entries.
     pub fn recover(&self) -> Result<Recovered, EngineError> {
