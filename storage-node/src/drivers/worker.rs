@@ -12,7 +12,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use granary_common::{ReplicaId, ShardId, log::Position};
 use granary_engine::{
-    DataStore, RaftStore,
+    DataStore, EngineError, RaftStore,
     raft_store::LogId,
     snapshot::{Exported, StagingArea, export},
 };
@@ -72,6 +72,8 @@ impl Worker {
         let bytes = usize::try_from(fetch.max_bytes).unwrap_or(usize::MAX);
         let entries = match self.raft.fetch(log, fetch.low, fetch.high, bytes) {
             Ok(entries) => entries,
+            // The follower was too slow for the log that is kept: it gets a snapshot.
+            Err(EngineError::Purged { .. }) => Vec::new(),
             Err(error) => fatal("reading the log failed", &error),
         };
         Event::Fetched { shard: fetch.shard, replica: fetch.replica, id: fetch.id, entries }
