@@ -31,7 +31,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// What the applier is asked, in order.
 pub(crate) enum Job {
     Apply(Apply),
-    Install(Box<Install>, Received),
+    Install(Box<(Install, Received)>),
     /// New replicas with their first state: (replica, state), and the meta shard's. Synced, then `done` is called.
     Create {
         replicas: Vec<(ReplicaId, ShardState)>,
@@ -223,7 +223,7 @@ impl Applier {
                 let bytes = apply_weight(&apply);
                 self.apply(vec![apply], bytes);
             }
-            Job::Install(install, received) => self.install(*install, received),
+            Job::Install(wanted) => self.install(wanted.0, wanted.1),
             Job::Create { replicas, meta, done } => {
                 self.create(replicas, meta.map(|meta| *meta));
                 done();
@@ -294,7 +294,6 @@ impl Applier {
         }
         if meta.is_some() {
             self.adopt_meta(meta);
-            self.offer_map();
         }
     }
 

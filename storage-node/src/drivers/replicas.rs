@@ -24,6 +24,7 @@ use super::{
     applier::Job,
     recovery::{FoundAll, tombstone},
 };
+use crate::map::MapHolder;
 
 /// What a map asks of this node for one shard.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,9 +42,11 @@ pub(crate) fn wanted(node: NodeId, shard: &map::Shard) -> Option<Wanted> {
     let mine = |replicas: &[map::Replica]| replicas.iter().find(|replica| replica.node_id == node.0).map(|r| r.id);
     // A founder that was away when its group moved on still belongs to it as a voter.
     let replica = mine(&target.replicas).or_else(|| mine(&group.replicas))?;
-    let untouched = group.version == 1 && target.number == 1 && mine(&group.replicas) == Some(replica);
+    // However far the group has moved on unheard: an id that never lived anywhere may begin as the first voter that it
+    // is, like one that was asleep since. Begun empty by all of them, the shard would have a state nowhere.
+    let is_founder = group.version == 1 && mine(&group.replicas) == Some(replica);
     let preferred = target.replicas.first().is_some_and(|first| first.node_id == node.0);
-    Some(Wanted { replica: ReplicaId(replica), founder: untouched.then_some(group), preferred })
+    Some(Wanted { replica: ReplicaId(replica), founder: is_founder.then_some(group), preferred })
 }
 
 /// Whether this node may make the replica, by what it remembers.
@@ -66,6 +69,7 @@ pub(crate) struct Lifecycle {
     log: LogWriter,
     store: Sender<StoreInput>,
     board: Arc<Board>,
+    holder: MapHolder,
 }
 
 impl Lifecycle {
@@ -76,9 +80,10 @@ impl Lifecycle {
         log: LogWriter,
         store: Sender<StoreInput>,
         board: Arc<Board>,
+        holder: MapHolder,
     ) -> Arc<Self> {
         let state = State { records: found.records.clone(), busy: BTreeSet::new(), map: Arc::default() };
-        Arc::new(Self { node, state: Mutex::new(state), applier, log, store, board })
+        Arc::new(Self { node, state: Mutex::new(state), applier, log, store, board, holder })
     }
 
     /// A newer map: tells the store every target and makes what is missing.
@@ -93,7 +98,12 @@ impl Lifecycle {
     /// The meta shard's first replica, with its first state, as Bootstrap gives it.
     pub(crate) fn found_meta(self: &Arc<Self>, state: &MetaState) {
         if let Some(map) = &state.map {
-            self.state.lock().map = Arc::new(map.clone());
+            {
+                let mut own = self.state.lock();
+                if own.map.version < map.version {
+                    own.map = Arc::new(map.clone());
+                }
+            }
             self.make_missing(Some(state));
         }
     }
@@ -153,9 +163,13 @@ impl Lifecycle {
             starts.push((id, wanted.replica, recovered, Founding::Founder { preferred: wanted.preferred }));
         }
         let this = self.clone();
+        let founded = meta.and_then(|meta| meta.map.clone());
         let write_log = move || {
             let log = this.log.clone();
             log.write(batch, move || {
+                // Not before the record: a map on disk says that the founding is done, and a meta shard that was not
+                // there would be waited for as one that comes from others.
+                founded.map(|map| this.holder.offer(map));
                 for (shard, replica, recovered, founding) in starts {
                     this.started(shard, replica, true);
                     this.event(Event::Start { shard, replica, recovered: Box::new(recovered), founding });
@@ -210,7 +224,7 @@ impl Lifecycle {
     pub(crate) fn destroy(self: &Arc<Self>, shard: ShardId, replica: ReplicaId) {
         let record = {
             let mut state = self.state.lock();
-            let Some(record) = state.records.get(&shard).filter(|record| record.replica_id == replica.0).cloned()
+            let Some(record) = state.records.get(&shard).filter(|record| record.replica_id == replica.0).copied()
             else {
                 return;
             };
@@ -219,7 +233,7 @@ impl Lifecycle {
         };
         tracing::info!(shard = shard.0, replica = replica.0, "this replica is out of its group: removing it");
         let mut batch = LogBatch::new();
-        batch.put_record(ReplicaRecord { destroying: true, ..record.clone() });
+        batch.put_record(ReplicaRecord { destroying: true, ..record });
         let this = self.clone();
         self.log.write(batch, move || this.empty(shard, replica, record));
     }
@@ -231,7 +245,7 @@ impl Lifecycle {
             let tombstone = tombstone(&record);
             let mut batch = LogBatch::new();
             batch.delete_log(LogId { shard, replica });
-            batch.put_record(tombstone.clone());
+            batch.put_record(tombstone);
             let log = this.log.clone();
             log.write(batch, move || {
                 {
@@ -286,9 +300,18 @@ mod tests {
 
     #[test]
     fn a_replica_of_a_group_that_has_moved_on_is_made_empty() {
-        let moved = shard(2, &[(10, 1), (11, 2), (13, 4)], 1, &[(10, 1), (11, 2), (12, 3)]);
+        let moved = shard(2, &[(10, 1), (11, 2), (13, 4)], 3, &[(10, 1), (11, 2), (13, 4)]);
         assert!(wanted(NodeId(4), &moved).is_some_and(|wanted| wanted.founder.is_none()));
         assert!(wanted(NodeId(1), &moved).is_some_and(|wanted| wanted.founder.is_none()));
+    }
+
+    #[test]
+    fn a_new_target_before_the_first_voters_are_made_does_not_leave_the_shard_without_a_state() {
+        let early = shard(2, &[(10, 1), (11, 2), (13, 4)], 1, &[(10, 1), (11, 2), (12, 3)]);
+        for node in 1..=3 {
+            assert!(wanted(NodeId(node), &early).is_some_and(|wanted| wanted.founder.is_some()), "node {node}");
+        }
+        assert!(wanted(NodeId(4), &early).is_some_and(|wanted| wanted.founder.is_none()));
     }
 
     #[test]

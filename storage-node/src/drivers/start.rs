@@ -132,6 +132,7 @@ impl Prepared {
             self.log.clone(),
             control.clone(),
             self.board.clone(),
+            self.map.clone(),
         );
         let mut store = Store::new(self.settings.store.clone());
         let mut states = Vec::new();
