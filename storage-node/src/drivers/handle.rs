@@ -128,6 +128,7 @@ pub struct StoreHandle {
 }
 
 /// An event with the credit it holds until the store has taken it.
+#[allow(clippy::large_enum_variant, reason = "nearly all are events: boxing them would cost an allocation each")]
 pub(crate) enum StoreInput {
     /// For the store.
     Event(Event),

@@ -155,7 +155,7 @@ impl StoreThread {
         for install in actions.installs {
             match self.inbox.take(install.snapshot_id) {
                 Some(received) => {
-                    let _ = self.applier.send(applier::Job::Install(Box::new(install), received));
+                    let _ = self.applier.send(applier::Job::Install(Box::new((install, received))));
                 }
                 // Raft has accepted it, so it cannot be taken back: begin again from what is durable.
                 None => super::fatal::fatal("installing a snapshot failed", &SnapshotGone(install.shard)),
