@@ -3,7 +3,7 @@
 use std::{path::Path, process::Stdio};
 
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::{HarnessError, Result, programs};
 
@@ -31,11 +31,42 @@ impl Output {
     }
 }
 
+/// What a run of the command gets besides its arguments.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given<'a> {
+    /// Standard input.
+    pub stdin: &'a [u8],
+    /// Variables beside those of this process.
+    pub env: &'a [(&'a str, &'a str)],
+}
+
+/// `granary --dir DIR ARGS`, without what the environment says of another cluster.
+pub fn command(dir: &Path, args: &[&str]) -> Result<Command> {
+    let mut command = Command::new(programs::path("granary")?);
+    command.arg("--dir").arg(dir).args(args).env_remove("GRANARY_ENDPOINTS").env_remove("GRANARY_PEER_ENDPOINTS");
+    Ok(command)
+}
+
 /// Runs `granary --dir DIR ARGS`, and gives what came of it.
 pub async fn run(dir: &Path, args: &[&str]) -> Result<Output> {
-    let mut command = Command::new(programs::path("granary")?);
-    command.arg("--dir").arg(dir).args(args).stdin(Stdio::null()).env_remove("GRANARY_ENDPOINTS");
-    let done = command.output().await.map_err(|error| HarnessError::because("starting granary", error))?;
+    run_with(dir, args, Given::default()).await
+}
+
+/// The same, with standard input and variables.
+pub async fn run_with(dir: &Path, args: &[&str], given: Given<'_>) -> Result<Output> {
+    let mut command = command(dir, args)?;
+    command.envs(given.env.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let failed = |error| HarnessError::because("running granary", error);
+    let mut child = command.spawn().map_err(failed)?;
+    let mut stdin = child.stdin.take();
+    let input = async {
+        if let Some(mut stdin) = stdin.take() {
+            // A command that needs no input may be gone already.
+            let _ = stdin.write_all(given.stdin).await;
+        }
+    };
+    let ((), done) = tokio::join!(input, child.wait_with_output());
+    let done = done.map_err(failed)?;
     Ok(Output {
         code: done.status.code().unwrap_or(-1),
         stdout: done.stdout,

@@ -38,16 +38,23 @@ pub struct Cluster {
     pub cluster_id: String,
     /// Of the tests as operator.
     pub token: u64,
+    env: Vec<(String, String)>,
     root: Option<TempDir>,
 }
 
 impl Cluster {
     /// Founds a cluster, and waits until every shard is whole.
     pub async fn found(shape: Shape) -> Result<Self> {
+        Self::found_with(shape, &[]).await
+    }
+
+    /// The same, with more environment for each node.
+    pub async fn found_with(shape: Shape, env: &[(&str, &str)]) -> Result<Self> {
         let root =
             TempDir::with_prefix("granary-test-").map_err(|error| HarnessError::because("a directory", error))?;
         let cluster_id = uuid::Uuid::new_v4().to_string();
-        let mut cluster = Self { nodes: Vec::new(), shape, cluster_id, token: 0, root: Some(root) };
+        let env = env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let mut cluster = Self { nodes: Vec::new(), shape, cluster_id, token: 0, env, root: Some(root) };
         for _ in 0..shape.nodes {
             cluster.add_blank()?;
         }
@@ -76,6 +83,7 @@ impl Cluster {
     pub fn add_blank(&mut self) -> Result<usize> {
         let index = self.nodes.len();
         let mut node = Node::new(self.root(), &format!("node-{index}"))?;
+        node.env.clone_from(&self.env);
         node.start()?;
         self.nodes.push(node);
         Ok(index)

@@ -3,13 +3,16 @@
 //!
 //! It knows the programs from the outside only: their arguments, their output, gRPC. Nothing here looks into a node.
 
+pub mod balance;
 pub mod cli;
 pub mod cluster;
 pub mod local;
 pub mod node;
+pub mod pipe;
 pub mod ports;
 pub mod programs;
 mod replicas;
+pub mod scratch;
 pub mod wait;
 pub mod writer;
 

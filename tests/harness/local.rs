@@ -3,11 +3,15 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, kill_process};
 use serde_json::Value;
+use tokio::process::Child;
+
+pub use rustix::process::Signal;
 
 use crate::{HarnessError, Result, cli, wait::until};
 
@@ -58,9 +62,20 @@ impl Local {
         Ok(local)
     }
 
-    fn write_spec(&self, text: &str) -> Result<()> {
+    /// Replaces the file.
+    pub fn write_spec(&self, text: &str) -> Result<()> {
         std::fs::write(&self.spec, text)
             .map_err(|error| HarnessError::because(format!("writing {}", self.spec.display()), error))
+    }
+
+    /// Replaces the first `from` in the file by `to`, as an editor would.
+    pub fn edit(&self, from: &str, to: &str) -> Result<()> {
+        let text =
+            std::fs::read_to_string(&self.spec).map_err(|error| HarnessError::because("reading the spec", error))?;
+        if !text.contains(from) {
+            return Err(HarnessError(format!("the spec holds no {from:?}")));
+        }
+        self.write_spec(&text.replacen(from, to, 1))
     }
 
     /// Changes `replicas:` in the file, as an editor would.
@@ -83,6 +98,41 @@ impl Local {
         let spec = self.spec.display().to_string();
         let output = cli::run_in_sight(&self.dir, &["local", "up", "-f", &spec, "--detach"]).await?;
         if output.code == 0 { Ok(()) } else { Err(HarnessError(format!("local up ended with {}", output.code))) }
+    }
+
+    /// `granary local up --detach` with variables, and what came of it.
+    pub async fn try_up(&self, env: &[(&str, &str)]) -> Result<cli::Output> {
+        let spec = self.spec.display().to_string();
+        let given = cli::Given { env, ..cli::Given::default() };
+        cli::run_with(&self.dir, &["local", "up", "-f", &spec, "--detach"], given).await
+    }
+
+    /// Starts `granary local up` in the foreground, with its output in a file beside the directory.
+    pub fn foreground(&self) -> Result<Child> {
+        let log = self.dir.with_extension("foreground.log");
+        let out = std::fs::File::options().create(true).append(true).open(&log);
+        let out = out.map_err(|error| HarnessError::because(log.display(), error))?;
+        let err = out.try_clone().map_err(|error| HarnessError::because(log.display(), error))?;
+        let mut command = cli::command(&self.dir, &["local", "up", "-f", &self.spec.display().to_string()])?;
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        command.spawn().map_err(|error| HarnessError::because("starting granary", error))
+    }
+
+    /// Pid of the loop, as its status says.
+    pub fn operator_pid(&self) -> Result<u32> {
+        let pid = self.status()?["operator_pid"].as_u64().and_then(|pid| pid.try_into().ok());
+        pid.filter(|pid| *pid != 0).ok_or_else(|| HarnessError("no loop runs".into()))
+    }
+
+    /// Waits until a status that was written after this call is as `wanted`, and gives it.
+    pub async fn status_where(&self, what: &str, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let since = unix_ms();
+        until(what, limit, || async {
+            let status = self.status().map_err(|error| error.to_string())?;
+            let fresh = status["observed_time_ms"].as_u64().is_some_and(|at| at > since);
+            if fresh && wanted(&status) { Ok(status) } else { Err(status.to_string()) }
+        })
+        .await
     }
 
     /// `granary local destroy`.
@@ -174,8 +224,13 @@ impl Local {
 
 /// SIGKILL; a process that is gone already is fine.
 pub fn kill(pid: u32) {
+    signal(pid, Signal::KILL);
+}
+
+/// Sends a signal; a process that is gone already is fine.
+pub fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, Signal::KILL);
+        let _ = kill_process(pid, signal);
     }
 }
 

@@ -124,10 +124,15 @@ impl Writer {
         self.shared.errors.lock().iter().take(5).cloned().collect()
     }
 
-    /// Ends writing (each task ends its write), then checks.
-    pub async fn finish(mut self) -> Result<Checked> {
+    /// Ends writing: each task ends the write that it is in.
+    pub async fn stop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Ends writing, then checks.
+    pub async fn finish(mut self) -> Result<Checked> {
+        self.stop().await;
         self.check().await
     }
 }

@@ -104,7 +104,8 @@ async fn stores_that_are_swapped_or_of_another_cluster_are_refused() {
     for part in ["raft", "data"] {
         let away = moved_away(&dir.join(part));
         copy_directory(&other.nodes[0].dir.join(part), &dir.join(part)).unwrap();
-        refused(&mut cluster, &[part, &cluster.cluster_id.clone(), &other.cluster_id]).await;
+        let own = cluster.cluster_id.clone();
+        refused(&mut cluster, &[part, &own, &other.cluster_id]).await;
         fs::remove_dir_all(dir.join(part)).unwrap();
         fs::rename(away, dir.join(part)).unwrap();
     }

@@ -7,6 +7,7 @@ use granary_tests::{
     node::channel,
     ports::free,
 };
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -77,7 +78,7 @@ async fn health_reflection_metrics_and_probes_answer() {
 async fn nonsense_on_any_port_ends_that_connection_and_nothing_else() {
     let seed: u64 = rand::random();
     println!("seed {seed}");
-    let mut random: rand::rngs::StdRng = rand::SeedableRng::seed_from_u64(seed);
+    let mut random = StdRng::seed_from_u64(seed);
     let cluster = Cluster::found(ALONE).await.unwrap();
     let node = &cluster.nodes[0];
     let process = node.pid();
@@ -85,7 +86,7 @@ async fn nonsense_on_any_port_ends_that_connection_and_nothing_else() {
     for address in [node.ports.kv, node.ports.peer, node.ports.metrics] {
         for round in 0..20 {
             let mut noise = vec![0u8; 4096];
-            rand::Rng::fill_bytes(&mut random, &mut noise[..]);
+            random.fill_bytes(&mut noise);
             let mut stream = TcpStream::connect(address).await.unwrap();
             if round % 2 == 0 {
                 let _ = stream.write_all(preface).await;

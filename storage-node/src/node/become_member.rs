@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::AtomicBool};
 
 use granary_common::NodeId;
-use granary_engine::{LogBatch, Stores};
+use granary_engine::{LogBatch, Stores, snapshot::InstallStep};
 use granary_machine::meta;
 use granary_proto::{
     admin::{BootstrapRequest, BootstrapResponse},
@@ -157,8 +157,25 @@ fn settings(options: &Options, identity: &Identity) -> Settings {
         store,
         limits: Limits { requests: options.max_requests as usize, request_bytes, ..Limits::default() },
         queue_bytes: request_bytes,
-        crash_at: None,
+        crash_at: crash_at(),
     }
+}
+
+/// For tests of crashes: `GRANARY_CRASH_AT_INSTALL` names the step of a snapshot's install behind which the process ends:
+/// `emptied`, `ingested`, or `done`, which is between the batch in `data/` and the one in `raft/`.
+fn crash_at() -> Option<InstallStep> {
+    let name = std::env::var("GRANARY_CRASH_AT_INSTALL").ok()?;
+    let step = match name.as_str() {
+        "emptied" => InstallStep::Emptied,
+        "ingested" => InstallStep::Ingested,
+        "done" => InstallStep::Done,
+        _ => {
+            tracing::warn!(name, "GRANARY_CRASH_AT_INSTALL is not emptied, ingested or done: it has no effect");
+            return None;
+        }
+    };
+    tracing::warn!(?step, "the first install of a snapshot ends this process, as GRANARY_CRASH_AT_INSTALL asks");
+    Some(step)
 }
 
 fn transport_limits(options: &Options) -> transport::Limits {
