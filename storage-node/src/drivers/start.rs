@@ -174,6 +174,7 @@ impl Prepared {
             worker: worker_jobs,
             offered,
             inbox: self.inbox,
+            undecided: Vec::new(),
             outbound,
             board: self.board,
             waiters: self.waiters,

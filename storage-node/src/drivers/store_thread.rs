@@ -6,6 +6,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
+use granary_common::ShardId;
 use granary_proto::raft as wire;
 use granary_store::{Actions, Answer, Event, Store};
 use tokio::sync::oneshot;
@@ -36,6 +37,8 @@ pub(crate) struct StoreThread {
     pub(crate) worker: Sender<worker::Job>,
     pub(crate) offered: Arc<Offered>,
     pub(crate) inbox: Arc<Inbox>,
+    /// Received snapshots whose message the store has, and that it may still ask for.
+    pub(crate) undecided: Vec<(ShardId, u64)>,
     pub(crate) outbound: Arc<dyn Outbound>,
     pub(crate) board: Arc<Board>,
     pub(crate) waiters: Arc<Waiters>,
@@ -58,6 +61,7 @@ impl StoreThread {
             }
             let actions = self.store.drain(clock::now_ns());
             self.act(actions, reports);
+            self.discard_snapshots();
             if !goes_on {
                 self.waiters.stop();
                 return;
@@ -108,6 +112,7 @@ impl StoreThread {
             StoreInput::Event(event) => self.store.handle(now, event),
             StoreInput::Messages(messages, _credit) => {
                 for message in messages {
+                    self.undecided.extend(snapshot_of(&message));
                     self.store.handle(now, Event::Message(message));
                 }
             }
@@ -157,7 +162,7 @@ impl StoreThread {
                 Some(received) => {
                     let _ = self.applier.send(applier::Job::Install(Box::new((install, received))));
                 }
-                // Raft has accepted it, so it cannot be taken back: begin again from what is durable.
+                // Files stay until Raft has decided. It cannot be taken back: begin again from what is durable.
                 None => super::fatal::fatal("installing a snapshot failed", &SnapshotGone(install.shard)),
             }
         }
@@ -169,8 +174,16 @@ impl StoreThread {
         }
     }
 
+    /// The files of snapshots that Raft has no use for go; behind the drain, so that one it has taken was asked for.
+    fn discard_snapshots(&mut self) {
+        let gone = self.undecided.extract_if(.., |(shard, id)| !self.store.awaits_snapshot(*shard, *id));
+        for received in gone.filter_map(|(_, id)| self.inbox.take(id)) {
+            let _ = self.worker.send(worker::Job::Discard(received));
+        }
+    }
+
     fn send_snapshot(&self, wanted: granary_store::SendSnapshot) {
-        let shard = granary_common::ShardId(wanted.message.shard_id);
+        let shard = ShardId(wanted.message.shard_id);
         let to = granary_common::ReplicaId(wanted.message.to_replica);
         let completions = self.completions.clone();
         let done = Box::new(move |accepted| {
@@ -194,7 +207,13 @@ impl StoreThread {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the files of {0} that Raft has accepted are gone")]
-struct SnapshotGone(granary_common::ShardId);
+struct SnapshotGone(ShardId);
+
+/// The received snapshot that a message brings.
+fn snapshot_of(message: &wire::RaftMessage) -> Option<(ShardId, u64)> {
+    let Some(wire::raft_message::Body::Raft(raft)) = &message.body else { return None };
+    raft.snapshot.as_ref().map(|snapshot| (ShardId(message.shard_id), snapshot.snapshot_id))
+}
 
 fn reply(answer: Answer) -> super::Reply {
     match answer {

@@ -14,7 +14,7 @@ use granary_common::{ReplicaId, ShardId, log::Position};
 use granary_engine::{
     DataStore, EngineError, RaftStore,
     raft_store::LogId,
-    snapshot::{Exported, StagingArea, export},
+    snapshot::{Exported, Received, StagingArea, export},
 };
 use granary_store::{Event, Fetch, SnapshotMade};
 use parking_lot::Mutex;
@@ -26,6 +26,8 @@ use super::{StoreInput, fatal::fatal};
 pub(crate) enum Job {
     Fetch(Fetch),
     Export(ShardId, ReplicaId),
+    /// A received snapshot that nobody wants: its files go.
+    Discard(Received),
 }
 
 /// Snapshots that are offered, by id. The files go when the last send of them has ended.
@@ -61,6 +63,10 @@ impl Worker {
                 Job::Export(shard, replica) => {
                     let made = self.export(shard);
                     Event::SnapshotMade { shard, replica, made }
+                }
+                Job::Discard(received) => {
+                    drop(received);
+                    continue;
                 }
             };
             let _ = self.store.send(StoreInput::Event(event));

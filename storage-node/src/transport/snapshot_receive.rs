@@ -11,7 +11,10 @@ use granary_proto::raft::{
     snapshot_frame::Frame,
 };
 use thiserror::Error;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::JoinHandle,
+};
 use tonic::Status;
 
 use super::{
@@ -66,14 +69,19 @@ impl Inbound {
             }
             Err(_) => return Err(ended()),
         };
-        drop(permit);
-        self.hand_over(message, received).await
+        self.hand_over(message, received, permit).await
     }
 
-    /// Not cancelled when the sender goes away: what is staged gets its message.
-    async fn hand_over(&self, mut message: RaftMessage, received: Received) -> Result<SnapshotReply, Status> {
+    /// Not cancelled when the sender goes away: what is staged gets its message. Counts as coming in until it has it.
+    async fn hand_over(
+        &self,
+        mut message: RaftMessage,
+        received: Received,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<SnapshotReply, Status> {
         let (store, inbox) = (self.store.clone(), self.inbox.clone());
         let hand_over = tokio::spawn(async move {
+            let _permit = permit;
             let id = inbox.staged(received);
             if let Some(Body::Raft(raft)) = &mut message.body
                 && let Some(snapshot) = &mut raft.snapshot

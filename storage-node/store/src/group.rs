@@ -515,6 +515,11 @@ impl Group {
         self.node.report_snapshot(to.0, status);
     }
 
+    pub(crate) fn awaits_snapshot(&self, snapshot_id: u64) -> bool {
+        let taken = self.node.raft.raft_log.unstable.snapshot.as_ref();
+        taken.is_some_and(|snapshot| convert::snapshot_id(snapshot) == snapshot_id)
+    }
+
     fn withdraw_snapshot(&mut self, out: &mut Actions) {
         if let Some((id, _, _)) = self.offered_snapshot.take() {
             self.node.mut_store().withdraw_snapshot();

@@ -132,6 +132,12 @@ impl Store {
         }
     }
 
+    /// Whether a received snapshot of this name may still be asked for by [`Actions::installs`], after the drain behind its
+    /// message: its group has taken it, and installs an earlier one first.
+    pub fn awaits_snapshot(&self, shard: ShardId, snapshot_id: u64) -> bool {
+        self.groups.get(&shard).is_some_and(|group| group.awaits_snapshot(snapshot_id))
+    }
+
     /// Collects what all touched groups have ready: one batch to persist for all of them.
     pub fn drain(&mut self, now_ns: u64) -> Actions {
         let batch = self.next_batch;
