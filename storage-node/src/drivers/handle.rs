@@ -26,7 +26,8 @@ pub struct Limits {
     pub requests: usize,
     /// Bytes of proposals under way, over all shards. At least one full batch is let through.
     pub request_bytes: usize,
-    /// Bytes of peers' messages that wait for the store; beyond it streams from peers are not read.
+    /// Bytes of peers' messages that wait for the store, and as many of heartbeats; beyond it streams from peers are not
+    /// read.
     pub peer_bytes: usize,
 }
 
@@ -66,7 +67,7 @@ pub enum StoreError {
     /// A read, or a write that was never proposed, ran out of time.
     #[error("the time limit passed")]
     Timeout,
-    /// The node is stopping.
+    /// Not done: the node is stopping. For a write, only what never reached the store.
     #[error("the node is stopping")]
     Stopping,
 }
@@ -76,37 +77,53 @@ pub(crate) type Reply = Result<Option<Applied>, StoreError>;
 
 struct Waiter {
     reply: oneshot::Sender<Reply>,
+    /// What it hears when the store ends: a write may be in the log by then.
+    at_end: StoreError,
     _credits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
 /// Callers that wait, by ticket. Bounded by the credits that each holds.
 #[derive(Default)]
 pub(crate) struct Waiters {
-    shards: [Mutex<std::collections::HashMap<Ticket, Waiter>>; 16],
+    shards: [Mutex<Waiting>; 16],
     next: AtomicU64,
 }
 
+#[derive(Default)]
+struct Waiting {
+    by_ticket: std::collections::HashMap<Ticket, Waiter>,
+    /// The store has ended: nobody would be answered any more.
+    ended: bool,
+}
+
 impl Waiters {
-    fn insert(&self, waiter: Waiter) -> Ticket {
+    /// `None`: the store has ended.
+    fn insert(&self, waiter: Waiter) -> Option<Ticket> {
         let ticket = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        self.shards[(ticket % 16) as usize].lock().insert(ticket, waiter);
-        ticket
+        let mut waiting = self.shards[(ticket % 16) as usize].lock();
+        if waiting.ended {
+            return None;
+        }
+        waiting.by_ticket.insert(ticket, waiter);
+        Some(ticket)
     }
 
     /// Answers the caller, if it still waits, and frees its credits.
     pub(crate) fn answer(&self, ticket: Ticket, reply: Reply) {
-        let waiter = self.shards[(ticket % 16) as usize].lock().remove(&ticket);
+        let waiter = self.shards[(ticket % 16) as usize].lock().by_ticket.remove(&ticket);
         if let Some(waiter) = waiter {
             // A caller that went away (its connection broke) needs no answer.
             let _ = waiter.reply.send(reply);
         }
     }
 
-    /// Answers everyone: the store has ended.
+    /// Answers everyone, and lets nobody wait any more: the store has ended.
     pub(crate) fn stop(&self) {
         for shard in &self.shards {
-            for (_, waiter) in shard.lock().drain() {
-                let _ = waiter.reply.send(Err(StoreError::Stopping));
+            let mut waiting = shard.lock();
+            waiting.ended = true;
+            for (_, waiter) in waiting.by_ticket.drain() {
+                let _ = waiter.reply.send(Err(waiter.at_end));
             }
         }
     }
@@ -124,6 +141,8 @@ pub struct StoreHandle {
     requests: Arc<Semaphore>,
     request_bytes: Arc<Semaphore>,
     peer_bytes: Arc<Semaphore>,
+    /// Of heartbeats and their answers, apart: those never wait behind data that finds no room.
+    heartbeat_bytes: Arc<Semaphore>,
     limits: Limits,
 }
 
@@ -156,6 +175,7 @@ impl StoreHandle {
             requests: semaphore(limits.requests),
             request_bytes: semaphore(limits.request_bytes),
             peer_bytes: semaphore(limits.peer_bytes),
+            heartbeat_bytes: semaphore(limits.peer_bytes),
             limits,
         }
     }
@@ -168,11 +188,10 @@ impl StoreHandle {
     /// proposal.
     pub async fn propose(&self, shard: ShardId, command: Bytes, limit: Duration) -> Result<Applied, StoreError> {
         let weight = command.len();
-        let reply = self.ask(weight, |ticket| Event::Propose { shard, ticket, data: command })?;
+        let reply = self.ask(weight, StoreError::Unknown, |ticket| Event::Propose { shard, ticket, data: command })?;
         match tokio::time::timeout(limit, reply).await {
             Ok(Ok(reply)) => reply?.ok_or(StoreError::Unknown),
-            Ok(Err(_)) => Err(StoreError::Stopping),
-            Err(_) => Err(StoreError::Unknown),
+            Ok(Err(_)) | Err(_) => Err(StoreError::Unknown),
         }
     }
 
@@ -192,7 +211,7 @@ impl StoreHandle {
             }
             Some(_) => {}
         }
-        let reply = self.ask(0, |ticket| Event::Read { shard, ticket })?;
+        let reply = self.ask(0, StoreError::Stopping, |ticket| Event::Read { shard, ticket })?;
         match tokio::time::timeout(limit, reply).await {
             Ok(Ok(reply)) => reply.map(|_| ReadPass { lease: None, board: self.board.clone(), shard }),
             Ok(Err(_)) => Err(StoreError::Stopping),
@@ -210,13 +229,19 @@ impl StoreHandle {
         })
     }
 
-    fn ask(&self, weight: usize, event: impl FnOnce(Ticket) -> Event) -> Result<oneshot::Receiver<Reply>, StoreError> {
+    fn ask(
+        &self,
+        weight: usize,
+        at_end: StoreError,
+        event: impl FnOnce(Ticket) -> Event,
+    ) -> Result<oneshot::Receiver<Reply>, StoreError> {
         // One command heavier than the whole budget takes all of it.
         let weight = weight.min(self.limits.request_bytes).max(1) as u32;
         let request = self.requests.clone().try_acquire_owned().map_err(|_| StoreError::Busy)?;
         let bytes = self.request_bytes.clone().try_acquire_many_owned(weight).map_err(|_| StoreError::Busy)?;
         let (reply, answer) = oneshot::channel();
-        let ticket = self.waiters.insert(Waiter { reply, _credits: (request, bytes) });
+        let waiter = Waiter { reply, at_end, _credits: (request, bytes) };
+        let ticket = self.waiters.insert(waiter).ok_or(StoreError::Stopping)?;
         if self.intake.send(StoreInput::Event(event(ticket))).is_err() {
             self.waiters.answer(ticket, Err(StoreError::Stopping));
         }
@@ -229,9 +254,13 @@ impl StoreHandle {
     /// [`StoreError::Stopping`] once the store has ended.
     pub async fn deliver(&self, messages: Vec<wire::RaftMessage>, weight: usize) -> Result<(), StoreError> {
         let weight = weight.min(self.limits.peer_bytes).max(1) as u32;
-        let credit = self.peer_bytes.clone().acquire_many_owned(weight).await.map_err(|_| StoreError::Stopping)?;
         // Heartbeats are small and must be heard even while there is no room for new work.
-        let lane = if messages.iter().all(is_heartbeat) { &self.control } else { &self.intake };
+        let (lane, credits) = if messages.iter().all(is_heartbeat) {
+            (&self.control, &self.heartbeat_bytes)
+        } else {
+            (&self.intake, &self.peer_bytes)
+        };
+        let credit = credits.clone().acquire_many_owned(weight).await.map_err(|_| StoreError::Stopping)?;
         lane.send(StoreInput::Messages(messages, credit)).map_err(|_| StoreError::Stopping)
     }
 
@@ -294,6 +323,12 @@ pub struct ReadPass {
 }
 
 impl ReadPass {
+    /// Whether it rests on a lease, so that [`ReadPass::still_holds`] tells whether the replica was the leader's all the
+    /// time between. Without one, what belongs together must be read from one snapshot.
+    pub fn is_by_lease(&self) -> bool {
+        self.lease.is_some()
+    }
+
     /// Asked after reading: whether the lease still holds, so that a pause between the check and the read cannot make
     /// a stale answer (HAZARDS H16).
     pub fn still_holds(&self) -> bool {
@@ -310,3 +345,7 @@ impl ReadPass {
 pub fn remaining(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
+
+#[cfg(test)]
+#[path = "handle_tests.rs"]
+mod tests;

@@ -17,7 +17,7 @@ use prost::Message as _;
 
 use super::{errors, route};
 use crate::{
-    drivers::{Applied, StoreError, clock, remaining},
+    drivers::{Applied, clock, remaining},
     member::Member,
 };
 
@@ -88,8 +88,6 @@ pub(super) async fn propose(
     match member.store.propose(shard, Bytes::from(command.encode_to_vec()), left).await {
         Ok(Applied::Data(answer)) => Ok(answer),
         Ok(Applied::Meta(_)) => Err(errors::internal("a data shard answered as the meta shard")),
-        // Who waits when the store ends hears this alike, whether the command was proposed before or not.
-        Err(StoreError::Stopping) => Err(errors::outcome_unknown(shard)),
         Err(error) => Err(route::refusal(member, shard, error)),
     }
 }
