@@ -1,4 +1,4 @@
-//! How far each replica here has applied, for the flusher, reports and metrics.
+//! How far each replica here has applied and what it owns, for the flusher, leased reads, reports and metrics.
 
 use std::collections::BTreeMap;
 

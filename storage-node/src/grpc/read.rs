@@ -24,7 +24,7 @@ pub(super) fn get_at_once(member: &Member, request: &GetRequest) -> Option<GetRe
     kv::validate_get(request).ok()?;
     let shard = route::of_slot(&member.map.current(), slot_of(&request.key)).ok()?;
     let pass = member.store.read_by_lease(shard)?;
-    let answer = get_from(member, &member.data.view(), shard, &request.key).ok()?;
+    let answer = get_by_lease(member, shard, &request.key).ok()?;
     pass.still_holds().then_some(answer)
 }
 
@@ -39,7 +39,11 @@ pub(super) async fn get(member: &Member, request: GetRequest, deadline: Instant)
     }
     loop {
         let pass = pass(member, shard, deadline).await?;
-        let answer = get_from(member, &member.data.view(), shard, &request.key);
+        let answer = if pass.is_by_lease() {
+            get_by_lease(member, shard, &request.key)
+        } else {
+            get_from(member, &member.data.snapshot(), shard, &request.key)
+        };
         if pass.still_holds() {
             return answer;
         }
@@ -79,6 +83,15 @@ pub(super) fn check_freshness(member: &Member, shard: ShardId, bound_ms: u64) ->
         Some(age) if age <= bound_ms => Ok(()),
         _ => Err(errors::too_stale(shard, age_ms, bound_ms)),
     }
+}
+
+/// One row, without a look at the shard's state: only by a lease that still holds behind it, for else the replica may be
+/// replaced in between.
+fn get_by_lease(member: &Member, shard: ShardId, key: &[u8]) -> Result<GetResponse, Error> {
+    let replica = member.drivers.applied.get(shard);
+    let range = replica.ok_or_else(|| route::refusal(member, shard, StoreError::NoReplica))?.range;
+    kv::get(&member.data.view(), range, key)
+        .map_err(|error| errors::of_read(error, shard, member.map.current().version))
 }
 
 fn get_from(member: &Member, view: &impl View, id: ShardId, key: &[u8]) -> Result<GetResponse, Error> {
