@@ -40,6 +40,8 @@ pub struct Peers {
     seeds: Vec<String>,
     map: MapHolder,
     persist: PersistIncarnation,
+    /// Held while a higher incarnation goes to disk; taken before `nodes`.
+    raising: Mutex<()>,
     pub(super) nodes: Mutex<BTreeMap<NodeId, Peer>>,
     /// A node is out of reach, or may be at another address.
     pub(super) wake: Notify,
@@ -99,7 +101,8 @@ impl Peers {
         // Whoever lists all nodes as seeds lists this one too.
         let own_address = own.addresses.as_ref().map_or("", |own| &own.peer);
         let seeds = seeds.into_iter().filter(|seed| seed != own_address).collect();
-        Arc::new(Self { own, seeds, map, persist, nodes: Mutex::new(nodes), wake: Notify::new() })
+        let (raising, nodes) = (Mutex::default(), Mutex::new(nodes));
+        Arc::new(Self { own, seeds, map, persist, raising, nodes, wake: Notify::new() })
     }
 
     /// How this node introduces itself.
@@ -126,6 +129,25 @@ impl Peers {
     /// # Errors
     /// [`Refusal`], whose text is for the other side and for the log.
     pub fn admit(&self, claim: &Sender) -> Result<(), Refusal> {
+        let node = NodeId(claim.node_id);
+        if !self.admit_known(claim)? {
+            // One at a time, so that a lower incarnation is never written over a higher one. Without the lock of the nodes:
+            // whoever is known is heard while the disk is slow. Nobody may take it for seen before it is on disk.
+            let _one = self.raising.lock();
+            if !self.admit_known(claim)? {
+                (self.persist)(node, claim.incarnation);
+                let mut nodes = self.nodes.lock();
+                let standing = &mut nodes.entry(node).or_default().standing;
+                standing.highest = standing.highest.max(claim.incarnation);
+                drop(nodes);
+                self.admit_known(claim)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// False: it may be let in, but its incarnation is higher than any before, and not on disk yet.
+    fn admit_known(&self, claim: &Sender) -> Result<bool, Refusal> {
         let now = Instant::now();
         let node = NodeId(claim.node_id);
         let map = self.map.current();
@@ -134,11 +156,14 @@ impl Peers {
         let unknown = Standing::default();
         let standing = nodes.get(&node).map_or(&unknown, |peer| &peer.standing);
         admission::admit(&self.own, claim, map_uuid, standing, now)?;
-        if node != self.own_id() && nodes.entry(node).or_default().standing.heard(claim, now) {
-            // Under the lock: nobody may take this incarnation for seen before it is on disk.
-            (self.persist)(node, claim.incarnation);
+        if node == self.own_id() {
+            return Ok(true);
         }
-        Ok(())
+        let known = claim.incarnation <= standing.highest;
+        if known {
+            nodes.entry(node).or_default().standing.heard(claim, now);
+        }
+        Ok(known)
     }
 
     /// Whether a message meant for `to` is meant for this node.
