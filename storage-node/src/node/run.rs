@@ -54,7 +54,8 @@ async fn serve(node: Arc<Node>, kv: TcpListener, peer: TcpListener, metrics: Tcp
         live: Box::new(move || live.check_alive()),
         ready: Box::new(move || ready.check_ready()),
     };
-    // The peer port stays open while leaders move away; the kv port takes no new calls from the first moment.
+    // While leaders move away both ports serve: what is asked here too early or too late is answered with who leads. Then
+    // the kv port takes no new calls; the peer port stays until the goodbye is said.
     let closing = tokio_util::sync::CancellationToken::new();
     let kv_server = tokio::spawn(grpc::serve(kv_router, kv, node.stopping.clone().cancelled_owned()));
     let peer_server = tokio::spawn(grpc::serve(peer_router, peer, closing.clone().cancelled_owned()));
