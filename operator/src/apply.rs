@@ -16,6 +16,7 @@ use granary_proto::{
 use thiserror::Error;
 
 use crate::{
+    crash,
     node_admin::{AdminError, Fence, NodeAdmin, Order},
     observe::Sight,
     substrate::{Founder, Founding, Start, Substrate, SubstrateError},
@@ -71,6 +72,7 @@ impl Applier<'_> {
         for planned in &plan.steps {
             tracing::debug!(step = ?planned.step, reason = planned.reason, "apply");
             notes.extend(self.step(&planned.step).await?);
+            crash::after("step");
         }
         Ok(notes)
     }
@@ -161,6 +163,7 @@ impl Applier<'_> {
         for founder in &kept.founders {
             let (_, address) = self.place(founder.index)?;
             self.admin.bootstrap(&address, request.clone()).await?;
+            crash::after("bootstrap");
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 
 pub mod apply;
 pub mod clock;
+mod crash;
 pub mod desired;
 pub mod local_loop;
 pub mod node_admin;

@@ -109,6 +109,9 @@ impl LocalLoop {
             self.local.set_delete_retired(spec.storage.when_scaled == DiskPolicy::Delete);
             let generation = i64::try_from(self.spec.generation()).unwrap_or(i64::MAX);
             let round = self.reconciler.round(spec, generation, self.spec.error()).await?;
+            if let Some(cluster) = round.sight.observed.cluster.known() {
+                self.spec.made_with(cluster.replication_factor, cluster.shard_count);
+            }
             self.say(&round)?;
             self.rest(if round.settled { SETTLED } else { BUSY }).await;
         }

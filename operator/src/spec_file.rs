@@ -39,6 +39,8 @@ pub enum SpecError {
 pub struct SpecFile {
     path: PathBuf,
     good: StorageCluster,
+    /// Replication factor and shards of the cluster itself, once it told them.
+    made_with: Option<(i32, i32)>,
     generation: u64,
     seen: Option<(SystemTime, String)>,
     error: Option<String>,
@@ -52,7 +54,14 @@ impl SpecFile {
     pub fn open(path: &Path) -> Result<Self, SpecError> {
         let (modified, text) = read(path)?;
         let good = parse_at(path, &text)?;
-        Ok(Self { path: path.to_owned(), good, generation: 1, seen: Some((modified, text)), error: None })
+        Ok(Self {
+            path: path.to_owned(),
+            good,
+            made_with: None,
+            generation: 1,
+            seen: Some((modified, text)),
+            error: None,
+        })
     }
 
     /// The last good spec.
@@ -68,6 +77,13 @@ impl SpecFile {
     /// What is wrong with the file now, if anything.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
+    }
+
+    /// Edits are compared with what the cluster was made with from here on: when the file was wrong from the start,
+    /// setting it right is no change of what is fixed.
+    pub fn made_with(&mut self, replication_factor: u32, shards: u32) {
+        let signed = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        self.made_with = Some((signed(replication_factor), signed(shards)));
     }
 
     /// Looks at the file again. `true`: there is a new good spec.
@@ -103,7 +119,11 @@ impl SpecFile {
     }
 
     fn as_change(&self, next: StorageCluster) -> Result<StorageCluster, SpecError> {
-        let errors = validate_cluster(&next, Some(&self.good));
+        let mut old = self.good.clone();
+        if let Some((replication_factor, shards)) = self.made_with {
+            (old.spec.replication_factor, old.spec.shards) = (replication_factor, shards);
+        }
+        let errors = validate_cluster(&next, Some(&old));
         if errors.is_empty() {
             return Ok(next);
         }
@@ -152,5 +172,20 @@ mod tests {
         fs::write(&path, GOOD.replacen("replicas: 3 ", "replicas: 5 ", 1)).unwrap();
         assert!(file.refresh());
         assert_eq!((file.error(), file.cluster().spec.replicas, file.generation()), (None, 5, 2));
+    }
+
+    #[test]
+    fn a_file_that_was_wrong_from_the_start_may_be_set_to_what_the_cluster_was_made_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cluster.yaml");
+        fs::write(&path, GOOD.replacen("shards: 64", "shards: 128", 1)).unwrap();
+        let mut file = SpecFile::open(&path).unwrap();
+        file.made_with(3, 64);
+        fs::write(&path, GOOD.replacen("shards: 64", "shards: 256", 1)).unwrap();
+        assert!(!file.refresh());
+        assert!(file.error().unwrap().contains("its value at creation, 64"), "{:?}", file.error());
+        fs::write(&path, GOOD).unwrap();
+        assert!(file.refresh());
+        assert_eq!((file.error(), file.cluster().spec.shards), (None, 64));
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn until_it_answers<'a>(desired: &Desired, observed: &'a Observed, pl
         return Some(cluster);
     }
     if observed.founded {
-        founded_but_silent(observed, id, plan);
+        founded_but_silent(desired, observed, id, plan);
     } else if !foreign {
         found(desired, observed, id, plan);
     }
@@ -70,9 +70,37 @@ fn foreign_disks(observed: &Observed, id: &str, plan: &mut Plan) -> bool {
     true
 }
 
-fn founded_but_silent(observed: &Observed, id: &str, plan: &mut Plan) {
-    let empty = |place: &Place| matches!(place.disk.fresh(), Some(Disk::Blank { .. } | Disk::Gone));
-    if observed.places.iter().all(empty) {
+fn is_empty(place: &Place) -> bool {
+    matches!(place.disk.fresh(), Some(Disk::Blank { .. } | Disk::Gone))
+}
+
+/// Says so when the disks that may still hold something are fewer than a quorum of any shard: waiting is no use then.
+/// With an earlier word of the cluster, by the voters of its meta shard; else by the number of disks alone.
+fn disks_without_quorum(desired: &Desired, observed: &Observed, plan: &mut Plan) {
+    let empty: Vec<_> =
+        observed.places.iter().filter(|place| is_empty(place)).map(|place| place.name.clone()).collect();
+    let meta = observed.cluster.known().and_then(|cluster| Some((cluster, cluster.shards.first()?)));
+    let (live, all) = match meta {
+        Some((cluster, meta)) => {
+            let name = |id: u64| cluster.nodes.iter().find(|node| node.id == id).map(|node| &node.name);
+            let lost = meta.replicas.iter().filter(|voter| name(voter.node).is_some_and(|name| empty.contains(name)));
+            (meta.replicas.len().saturating_sub(lost.count()), meta.replicas.len())
+        }
+        None => (observed.places.len() - empty.len(), desired.replication_factor as usize),
+    };
+    if !empty.is_empty() && live < all / 2 + 1 {
+        let message = format!(
+            "the disks of {} are empty: at most {live} of {all} voters of the meta shard are left, and {} are needed; \
+             bring a disk back",
+            list(&empty),
+            all / 2 + 1
+        );
+        plan.degrade(DegradedReason::QuorumLost, message);
+    }
+}
+
+fn founded_but_silent(desired: &Desired, observed: &Observed, id: &str, plan: &mut Plan) {
+    if observed.places.iter().all(is_empty) {
         let message = format!(
             "cluster {id} was founded, and none of {} holds it any more: restore a backup; \
              for a new, empty cluster delete this one first",
@@ -82,6 +110,7 @@ fn founded_but_silent(observed: &Observed, id: &str, plan: &mut Plan) {
         return;
     }
     repair::start_stopped(observed, id, plan);
+    disks_without_quorum(desired, observed, plan);
     let why = match &observed.cluster {
         crate::observed::Seen::Unknown(why) => why.clone(),
         _ => "its last answer is from an earlier round".to_owned(),

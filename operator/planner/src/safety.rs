@@ -37,8 +37,12 @@ pub fn can_stop(cluster: &Cluster, node: u64) -> Result<(), Vec<String>> {
 /// One line for each shard that still needs it, or that nobody heard lately.
 pub fn can_remove(cluster: &Cluster, node: u64) -> Result<(), Vec<String>> {
     let reason = |shard: &Shard| {
-        if shard.replicas.iter().any(|replica| replica.node == node) {
-            Some(format!("shard {} has a replica there", shard.id))
+        if let Some(replica) = shard.replicas.iter().find(|replica| replica.node == node) {
+            let (live, all) = voters(shard, node);
+            Some(match replica.role {
+                Role::Learner => format!("shard {} has a learner there", shard.id),
+                Role::Voter | Role::Outgoing => format!("shard {} would keep {live} of {all} voters", shard.id),
+            })
         } else if shard.target.contains(&node) {
             Some(format!("shard {} shall have a replica there", shard.id))
         } else if !shard.fresh {

@@ -88,6 +88,8 @@ fn losses() {
         place.disk = Seen::Fresh(Disk::Blank { uuid: None });
     }
     golden("data-lost", &world);
+    world.observed.places[0].disk = Seen::Unknown("no answer".to_owned());
+    golden("two-disks-of-three-empty", &world);
 }
 
 #[test]

@@ -7,6 +7,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Shows statuses as they come.
 pub enum Progress {
+    /// To nobody.
+    Quiet,
     /// On a terminal.
     Bars(Box<Bars>),
     /// Elsewhere.
@@ -24,18 +26,23 @@ pub struct Bars {
     now: ProgressBar,
     /// The most replicas that were to be moved at once since none was.
     most_moves: u64,
-    _all: MultiProgress,
+    all: MultiProgress,
 }
 
 impl Progress {
-    /// Bars when stderr is a terminal.
-    pub fn new() -> Self {
-        if stderr().is_terminal() { Self::Bars(Box::new(Bars::new())) } else { Self::Lines { last: String::new() } }
+    /// Bars when stderr is a terminal; nothing when `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        match (quiet, stderr().is_terminal()) {
+            (true, _) => Self::Quiet,
+            (false, true) => Self::Bars(Box::new(Bars::new())),
+            (false, false) => Self::Lines { last: String::new() },
+        }
     }
 
     /// Shows one.
     pub fn show(&mut self, status: &StatusFile) {
         match self {
+            Self::Quiet => {}
             Self::Bars(bars) => bars.show(status),
             Self::Lines { last } => {
                 let line = line(status);
@@ -47,12 +54,20 @@ impl Progress {
         }
     }
 
-    /// Leaves the terminal as it is.
+    /// A line that stays, above the bars.
+    pub fn say(&self, line: &str) {
+        match self {
+            Self::Quiet => {}
+            // A terminal that cannot be written to has nobody who reads.
+            Self::Bars(bars) => _ = bars.all.println(line),
+            Self::Lines { .. } => eprintln!("{line}"),
+        }
+    }
+
+    /// Takes the bars away, so that what is printed next is not drawn over.
     pub fn done(self) {
         if let Self::Bars(bars) = self {
-            for bar in [&bars.nodes, &bars.leaders, &bars.moves, &bars.now] {
-                bar.abandon();
-            }
+            _ = bars.all.clear();
         }
     }
 }
@@ -92,7 +107,7 @@ impl Bars {
         let (nodes, leaders, moves) = (bar("nodes ready"), bar("shards with a leader"), bar("replicas moved"));
         let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
         let now = all.add(ProgressBar::new_spinner().with_style(style));
-        Self { nodes, leaders, moves, now, most_moves: 0, _all: all }
+        Self { nodes, leaders, moves, now, most_moves: 0, all }
     }
 
     fn show(&mut self, status: &StatusFile) {

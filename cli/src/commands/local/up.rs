@@ -4,6 +4,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use granary_operator::{
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep},
 };
 
@@ -60,10 +61,16 @@ async fn foreground(context: &Context, args: &Args) -> Result<(), Failure> {
         node_binary: node_binary(args.node_binary.as_deref()),
     };
     let cluster = LocalLoop::open(&options).map_err(failure)?;
-    let shown = tokio::spawn(show(cluster.watch(), context.json()));
-    let stop = stop_signal().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let stopping = Arc::new(Notify::new());
+    let shown = tokio::spawn(show(cluster.watch(), stopping.clone(), context.json()));
+    let signal = stop_signal().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let stop = async move {
+        signal.await;
+        stopping.notify_one();
+    };
     let stopped = cluster.run(stop).await;
-    shown.abort();
+    // It ends with the loop, and has given the terminal back then.
+    let _ = shown.await;
     super::say(context, &stopped.map_err(failure)?, "The data is kept; `granary local up` goes on with it.")
 }
 
@@ -75,23 +82,29 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        eprintln!("stopping the nodes");
     })
 }
 
-async fn show(mut seen: watch::Receiver<StatusFile>, quiet: bool) {
-    let mut progress = Progress::new();
+/// Shows what the loop sees until the loop is gone.
+async fn show(mut seen: watch::Receiver<StatusFile>, stopping: Arc<Notify>, quiet: bool) {
+    let mut progress = Progress::new(quiet);
     let mut was_ready = false;
-    while seen.changed().await.is_ok() {
-        let status = seen.borrow_and_update().clone();
-        if !quiet {
-            progress.show(&status);
+    loop {
+        tokio::select! {
+            changed = seen.changed() => if changed.is_err() { break },
+            () = stopping.notified() => {
+                progress.say("stopping the nodes");
+                continue;
+            }
         }
-        if status.ready && !was_ready && !quiet {
-            eprintln!("{}", ready_line(&status));
+        let status = seen.borrow_and_update().clone();
+        progress.show(&status);
+        if status.ready && !was_ready {
+            progress.say(&ready_line(&status));
         }
         was_ready = status.ready;
     }
+    progress.done();
 }
 
 fn ready_line(status: &StatusFile) -> String {
@@ -111,7 +124,7 @@ async fn detach(context: &Context, args: &Args) -> Result<(), Failure> {
     let log = layout.operator_log();
     let mut child = spawn(&layout, args, &log)
         .map_err(|error| Failure::failed(format!("cannot start the process in the background: {error}")))?;
-    let status = until_ready(&layout, &mut child, &log).await?;
+    let status = until_ready(&layout, &mut child, &log, context.json()).await?;
     if context.json() {
         return output::json(&status);
     }
@@ -129,9 +142,9 @@ fn spawn(layout: &Layout, args: &Args, log: &Path) -> std::io::Result<Child> {
     command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn()
 }
 
-async fn until_ready(layout: &Layout, child: &mut Child, log: &Path) -> Result<StatusFile, Failure> {
+async fn until_ready(layout: &Layout, child: &mut Child, log: &Path, quiet: bool) -> Result<StatusFile, Failure> {
     let deadline = Instant::now() + READY;
-    let mut progress = Progress::new();
+    let mut progress = Progress::new(quiet);
     loop {
         if let Ok(Some(ended)) = child.try_wait() {
             return Err(Failure::failed(format!("the process in the background {ended}; {} says why", log.display())));
