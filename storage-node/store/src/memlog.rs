@@ -303,3 +303,6 @@ fn limited<'a>(entries: impl Iterator<Item = &'a Entry>, max_bytes: u64) -> Vec<
     }
     taken
 }
+
+#[cfg(test)]
+mod model_tests;

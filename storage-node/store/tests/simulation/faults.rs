@@ -206,11 +206,8 @@ impl Faults {
         }
     }
 
-    /// One node is gone for good; the shards move off it. Not while another is needed for a quorum.
+    /// One node is gone for good; the shards move off it. Every group of three or more can spare one.
     fn lose_a_node(&mut self) {
-        if !self.cluster.has_converged() {
-            return;
-        }
         let place = self.place();
         if self.cluster.nodes[place].is_up() {
             self.cluster.crash(place, true);
