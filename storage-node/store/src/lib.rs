@@ -14,6 +14,9 @@
 //! So the node's drivers and the simulation drive the very same code. It must not know RocksDB, gRPC, tokio, nor what
 //! is in an entry's data. Only this crate imports `raft`.
 
+// rust-protobuf's types have hidden fields, so they can only be filled in one by one.
+#![allow(clippy::field_reassign_with_default)]
+
 mod action;
 mod config;
 mod convert;
