@@ -90,5 +90,5 @@ async fn an_old_copy_of_a_disk_is_refused_beside_the_living_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_was_started_as_often_as_the_living_node_is_refused_too() {
     let (cluster, copy) = copied(1).await;
-    is_refused(cluster, copy, "copies of one disk").await;
+    is_refused(cluster, copy, "they run on copies of one disk").await;
 }

@@ -55,14 +55,14 @@ impl Cluster {
         let cluster_id = uuid::Uuid::new_v4().to_string();
         let env = env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let mut cluster = Self { nodes: Vec::new(), shape, cluster_id, token: 0, env, root: Some(root) };
-        for _ in 0..shape.nodes {
+        let founders = shape.factor as usize;
+        for _ in 0..founders {
             cluster.add_blank()?;
         }
-        let founders = shape.factor as usize;
-        cluster.bootstrap(founders).await?;
+        cluster.bootstrap().await?;
         cluster.acquire().await?;
-        for index in founders..shape.nodes {
-            cluster.join(index).await?;
+        for _ in founders..shape.nodes {
+            cluster.add().await?;
         }
         cluster.create_shards().await?;
         cluster.whole().await?;
@@ -96,9 +96,9 @@ impl Cluster {
         Ok(index)
     }
 
-    async fn bootstrap(&self, founders: usize) -> Result<()> {
+    async fn bootstrap(&self) -> Result<()> {
         let mut named = Vec::new();
-        for (node, node_id) in self.nodes[..founders].iter().zip(1..) {
+        for (node, node_id) in self.nodes.iter().zip(1..) {
             let known = node.identify().await?;
             let sender = known.sender.unwrap_or_default();
             let (uuid, addresses) = (sender.uuid, sender.addresses);
@@ -111,7 +111,7 @@ impl Cluster {
             shard_count: self.shape.shards,
             feature_level: 1,
         };
-        for node in &self.nodes[..founders] {
+        for node in &self.nodes {
             node.admin()?
                 .bootstrap(request.clone())
                 .await

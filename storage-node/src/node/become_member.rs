@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use granary_common::NodeId;
+use granary_common::{NodeId, limits::FEATURE_LEVEL};
 use granary_engine::{LogBatch, Stores, snapshot::InstallStep};
 use granary_machine::meta;
 use granary_proto::{
@@ -99,12 +99,14 @@ impl Node {
         let options = self.options.clone();
         let identity = stores.identity.clone();
         let prepared = tokio::task::block_in_place(|| drivers::start(stores.clone(), settings(&options, &identity)))?;
+        check_level(prepared.map.current().feature_level)?;
         let own = Sender {
             cluster_id: identity.cluster_id.clone(),
             node_id: identity.node_id,
             uuid: identity.uuid.clone(),
             incarnation,
             addresses: Some(options.addresses()),
+            process: rand::random(),
         };
         let map = prepared.map.clone();
         let persist = persist_incarnation(prepared.log());
@@ -199,6 +201,11 @@ fn persist_incarnation(log: drivers::LogWriter) -> impl Fn(NodeId, u64) + Send +
     }
 }
 
+/// The level never falls, so entries that this build does not know may be in the logs.
+fn check_level(cluster: u32) -> Result<(), NodeError> {
+    if cluster > FEATURE_LEVEL { Err(NodeError::FeatureLevel { cluster, own: FEATURE_LEVEL }) } else { Ok(()) }
+}
+
 fn other_cluster(own: &str, asked: &str) -> Status {
     Status::failed_precondition(format!(
         "this node belongs to cluster {own} and can never belong to {asked}; give it an empty disk to use it there"
@@ -208,4 +215,16 @@ fn other_cluster(own: &str, asked: &str) -> Status {
 fn internal(error: impl std::error::Error) -> Status {
     tracing::error!(%error, "the node cannot become a member");
     Status::internal(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_program_does_not_start_on_the_disk_of_a_newer_cluster() {
+        assert!(check_level(FEATURE_LEVEL).is_ok());
+        let refused = check_level(FEATURE_LEVEL + 1).unwrap_err();
+        assert!(refused.to_string().contains("newer version"), "{refused}");
+    }
 }

@@ -66,6 +66,17 @@ pub enum Refusal {
         /// The highest seen.
         highest: u64,
     },
+    /// Each start raises the incarnation, so a second process with the same one runs on a copy of the disk.
+    #[error(
+        "{node} speaks as two processes of incarnation {incarnation}: they run on copies of one disk; stop the one that \
+         should not be, and start the other again"
+    )]
+    TwoProcesses {
+        /// The sender.
+        node: NodeId,
+        /// Of both.
+        incarnation: u64,
+    },
     /// Another incarnation seems to live.
     #[error(
         "{node} says that its incarnation is {theirs}, but {living} was heard from {heard_ms} ms ago: two processes may \
@@ -107,6 +118,8 @@ pub struct Standing {
 pub struct Heard {
     /// Which.
     pub incarnation: u64,
+    /// Which process of it: there can be one only.
+    pub process: u64,
     /// When.
     pub at: Instant,
     /// Message streams from it that are open here.
@@ -144,7 +157,7 @@ pub fn admit(
         return Err(Refusal::NoId);
     }
     if node == own_id {
-        if (&claim.uuid, claim.incarnation) == (&own.uuid, own.incarnation) {
+        if (&claim.uuid, claim.incarnation, claim.process) == (&own.uuid, own.incarnation, own.process) {
             return Ok(());
         }
         return Err(Refusal::CopyOfOurselves {
@@ -164,6 +177,9 @@ pub fn admit(
         return Err(Refusal::OldIncarnation { node, theirs: claim.incarnation, highest: standing.highest });
     }
     match &standing.last {
+        Some(last) if last.incarnation == claim.incarnation && last.process != claim.process => {
+            Err(Refusal::TwoProcesses { node, incarnation: claim.incarnation })
+        }
         Some(last) if last.incarnation != claim.incarnation && last.lives(now) => Err(Refusal::OtherLives {
             node,
             theirs: claim.incarnation,
@@ -187,6 +203,7 @@ impl Standing {
             last => {
                 *last = Some(Heard {
                     incarnation: claim.incarnation,
+                    process: claim.process,
                     at: now,
                     streams: 0,
                     said_goodbye: false,

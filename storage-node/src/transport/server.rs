@@ -51,6 +51,7 @@ impl Peer for PeerService {
                     uuid: self.node.uuid.clone(),
                     incarnation: 0,
                     addresses: Some(self.node.options.addresses()),
+                    process: 0,
                 }),
                 known: Vec::new(),
                 map_version: 0,

@@ -40,7 +40,8 @@ fn our_own_id_is_let_in_only_as_this_very_process() {
     let now = Instant::now();
     assert_eq!(decide(&sender(1, 5), &Standing::default(), now), Ok(()));
     let other_disk = Sender { uuid: "disk-9".into(), ..sender(1, 5) };
-    for copy in [sender(1, 4), sender(1, 6), other_disk] {
+    let other_process = Sender { process: 9, ..sender(1, 5) };
+    for copy in [sender(1, 4), sender(1, 6), other_disk, other_process] {
         let refusal = decide(&copy, &Standing::default(), now);
         assert!(matches!(refusal, Err(Refusal::CopyOfOurselves { .. })), "{copy:?}: {refusal:?}");
     }
@@ -49,6 +50,19 @@ fn our_own_id_is_let_in_only_as_this_very_process() {
 #[test]
 fn a_sender_without_an_id_is_refused() {
     assert_eq!(decide(&sender(0, 1), &Standing::default(), Instant::now()), Err(Refusal::NoId));
+}
+
+#[test]
+fn a_second_process_of_one_incarnation_is_on_a_copied_disk_and_refused_for_good() {
+    let now = Instant::now();
+    let standing = heard(3, now);
+    let copy = Sender { process: 9, ..sender(2, 3) };
+    for later in [now, now + 2 * HEARD_WITHIN] {
+        let refusal = decide(&copy, &standing, later);
+        assert_eq!(refusal, Err(Refusal::TwoProcesses { node: NodeId(2), incarnation: 3 }));
+        assert_eq!(decide(&sender(2, 3), &standing, later), Ok(()));
+    }
+    assert_eq!(decide(&sender(2, 4), &standing, now + 2 * HEARD_WITHIN), Ok(()), "the node itself started again");
 }
 
 #[test]

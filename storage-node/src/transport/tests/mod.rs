@@ -51,6 +51,7 @@ fn sender(node: u64, incarnation: u64) -> Sender {
         uuid: format!("disk-{node}"),
         incarnation,
         addresses: Some(Addresses { kv: format!("127.0.0.1:{}", 20 + node), peer: format!("127.0.0.1:{}", 40 + node) }),
+        process: 1000 + incarnation,
     }
 }
 

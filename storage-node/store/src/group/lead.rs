@@ -27,10 +27,16 @@ impl Group {
         let Some(progress) = self.node.raft.prs().get(id) else { return Progress::default() };
         let own = id == self.replica.0;
         let active = own || progress.recent_active;
-        let replicating = own || progress.state == ProgressState::Replicate;
+        let caught_up = match progress.state {
+            ProgressState::Replicate => progress.matched + CAUGHT_UP_ENTRIES >= last,
+            // After a lost connection raft probes, and goes on to do so until there is something new to send: in a group
+            // without writes, forever. Who has everything and asks for no snapshot lacks nothing.
+            ProgressState::Probe => progress.matched >= last && progress.pending_request_snapshot == 0,
+            ProgressState::Snapshot => false,
+        };
         Progress {
             active,
-            caught_up: active && replicating && progress.matched + CAUGHT_UP_ENTRIES >= last,
+            caught_up: active && (own || caught_up),
             matched: progress.matched,
         }
     }
