@@ -1,4 +1,4 @@
-//! What tests, demo and tools share: the real programs started on directories and ports of their own, and a writer that
+//! What tests and demo share: the real programs started on directories and ports of their own, and a writer that
 //! remembers every acknowledgement.
 //!
 //! It knows the programs from the outside only: their arguments, their output, gRPC. Nothing here looks into a node.

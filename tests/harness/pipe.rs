@@ -82,14 +82,20 @@ pub async fn unary(node: &Node, request: Request) -> Result<Response> {
     };
     match answer {
         Ok(response) => Ok(response),
-        Err(status) if status.details().is_empty() => Err(HarnessError::because("a call", status)),
-        Err(status) => match Error::decode(status.details()) {
-            Ok(error) => Ok(Response::Error(error)),
-            Err(error) => Err(HarnessError::because("the details of a status", error)),
+        Err(status) => match details(&status) {
+            Some(error) => Ok(Response::Error(error)),
+            None => Err(HarnessError::because("a call without details of ours", status)),
         },
     }
 }
 
 async fn first_page(mut pages: Streaming<granary_proto::kv::ScanResponse>) -> std::result::Result<Response, Status> {
     pages.message().await?.map(Response::Scan).ok_or_else(|| Status::internal("a scan without a page"))
+}
+
+/// The error in a status, as any client finds it: a google.rpc.Status whose details hold it.
+fn details(status: &Status) -> Option<Error> {
+    let details = tonic_types::pb::Status::decode(status.details()).ok()?.details;
+    let error = details.into_iter().find(|detail| detail.type_url.ends_with("/granary.kv.v1.Error"))?;
+    Error::decode(error.value.as_slice()).ok()
 }

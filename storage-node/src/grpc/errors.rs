@@ -127,19 +127,23 @@ pub(super) fn internal(message: &'static str) -> Error {
     kv_error(Reason::Internal, message)
 }
 
-/// For unary calls: the code and message, and the whole error in the details.
+/// How the details of a status name our error.
+const ERROR_TYPE: &str = "type.googleapis.com/granary.kv.v1.Error";
+
+/// For unary calls: the code and message, and the whole error in the details, as gRPC's richer error model has it.
 pub(super) fn to_status(error: &Error) -> Status {
     // A Code is a number from 0 to 16; the conversion takes others as Unknown.
     let code = Code::from_i32(i32::try_from(error.code).unwrap_or(2));
-    Status::with_details(code, error.message.clone(), Bytes::from(error.encode_to_vec()))
+    let detail = prost_types::Any { type_url: ERROR_TYPE.to_owned(), value: error.encode_to_vec() };
+    let details = tonic_types::pb::Status { code: code.into(), message: error.message.clone(), details: vec![detail] };
+    Status::with_details(code, error.message.clone(), Bytes::from(details.encode_to_vec()))
 }
 
 /// What a node answered to a forwarded request; `None` when the error is not a node's own, but of the way there.
 pub(super) fn from_status(status: &Status) -> Option<Error> {
-    if status.details().is_empty() {
-        return None;
-    }
-    Error::decode(status.details()).ok().filter(|error| error.reason() != Reason::Unspecified)
+    let details = tonic_types::pb::Status::decode(status.details()).ok()?.details;
+    let error = details.into_iter().find(|detail| detail.type_url == ERROR_TYPE)?;
+    Error::decode(error.value.as_slice()).ok().filter(|error| error.reason() != Reason::Unspecified)
 }
 
 #[cfg(test)]

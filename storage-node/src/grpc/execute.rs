@@ -16,6 +16,9 @@ pub trait Execute: Send + Sync + 'static {
     /// Own id; 0 while the node belongs to no cluster.
     fn node_id(&self) -> u64;
 
+    /// The cluster that it is of; `None` while it belongs to none.
+    fn cluster_id(&self) -> Option<&str>;
+
     /// The answer, if it can be had without waiting: a read while this node leads and its lease holds. `None` says
     /// nothing of the request.
     fn at_once(&self, request: &Request) -> Option<Response>;
@@ -36,6 +39,10 @@ pub trait Execute: Send + Sync + 'static {
 impl Execute for Node {
     fn node_id(&self) -> u64 {
         self.member().map_or(0, |member| member.id().0)
+    }
+
+    fn cluster_id(&self) -> Option<&str> {
+        self.member().map(|member| member.identity.cluster_id.as_str())
     }
 
     fn at_once(&self, request: &Request) -> Option<Response> {

@@ -67,6 +67,10 @@ impl Execute for Fake {
         NODE
     }
 
+    fn cluster_id(&self) -> Option<&str> {
+        Some("cluster")
+    }
+
     fn at_once(&self, request: &Request) -> Option<Response> {
         match request {
             Request::Get(request) => {

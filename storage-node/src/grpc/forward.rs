@@ -7,11 +7,18 @@ use std::{
 
 use granary_common::NodeId;
 use granary_proto::kv::{Error, Reason, Routing, kv_client::KvClient, pipe_request::Request, pipe_response::Response};
-use tonic::{Status, transport::Channel};
+use tonic::{
+    Status,
+    metadata::{AsciiMetadataValue as AsciiValue, MetadataMap, MetadataValue},
+    transport::Channel,
+};
 
 use super::{errors, kind::Kind};
 use crate::{drivers::remaining, member::Member};
 
+/// Metadata of a call that is passed on: the cluster that it is meant for. A leader that died may have left its address to
+/// a node of another one (HAZARDS H28).
+const MEANT_FOR: &str = "granary-cluster-id";
 /// Nodes that are asked in turn, each named by the one before: a leader that just moved is found, a circle ends.
 const MAX_ASKED: usize = 3;
 
@@ -62,7 +69,7 @@ pub(super) async fn to_leader(
         if left.is_zero() {
             break;
         }
-        match ask(client, request.clone(), left).await {
+        match ask(member, client, request.clone(), left).await {
             Err(error) if error.reason() == Reason::NotLeader => refusal = error,
             answer => return answer,
         }
@@ -74,9 +81,23 @@ fn leader(refusal: &Error) -> Option<NodeId> {
     refusal.hint.as_ref().map(|hint| hint.leader_node_id).filter(|id| *id != 0).map(NodeId)
 }
 
-async fn ask(client: KvClient<Channel>, request: Request, limit: Duration) -> Result<Response, Error> {
+/// Refuses a call that was passed on and is meant for another cluster than `own`; a client's own call names none.
+pub(super) fn check_meant(own: Option<&str>, metadata: &MetadataMap) -> Result<(), Status> {
+    match metadata.get(MEANT_FOR) {
+        Some(meant) if own.is_none_or(|own| meant.as_bytes() != own.as_bytes()) => {
+            let error = errors::not_ready("the request was meant for another cluster; nothing was done, try again");
+            Err(errors::to_status(&error))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn ask(member: &Member, client: KvClient<Channel>, request: Request, limit: Duration) -> Result<Response, Error> {
     let kind = Kind::of(&request);
-    match tokio::time::timeout(limit, call(client, request, limit)).await {
+    let Ok(cluster) = MetadataValue::try_from(&member.identity.cluster_id) else {
+        return Err(errors::internal("the id of the cluster cannot be sent"));
+    };
+    match tokio::time::timeout(limit, call(client, request, limit, &cluster)).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(status)) => Err(errors::from_status(&status).unwrap_or_else(|| lost(kind, status.message()))),
         Err(_) => Err(lost(kind, "the time limit passed")),
@@ -89,28 +110,51 @@ fn lost(kind: Kind, why: &str) -> Error {
     granary_machine::kv::kv_error(reason, format!("the request was passed on to the leader, and no answer came: {why}"))
 }
 
-async fn call(mut client: KvClient<Channel>, request: Request, limit: Duration) -> Result<Response, Status> {
-    fn timed<T>(body: T, limit: Duration) -> tonic::Request<T> {
+async fn call(
+    mut client: KvClient<Channel>,
+    request: Request,
+    limit: Duration,
+    cluster: &AsciiValue,
+) -> Result<Response, Status> {
+    fn timed<T>(body: T, limit: Duration, cluster: &AsciiValue) -> tonic::Request<T> {
         let mut request = tonic::Request::new(body);
         request.set_timeout(limit);
+        request.metadata_mut().insert(MEANT_FOR, cluster.clone());
         request
     }
     Ok(match request {
-        Request::Get(body) => Response::Get(client.get(timed(body, limit)).await?.into_inner()),
-        Request::Put(body) => Response::Put(client.put(timed(body, limit)).await?.into_inner()),
-        Request::Delete(body) => Response::Delete(client.delete(timed(body, limit)).await?.into_inner()),
+        Request::Get(body) => Response::Get(client.get(timed(body, limit, cluster)).await?.into_inner()),
+        Request::Put(body) => Response::Put(client.put(timed(body, limit, cluster)).await?.into_inner()),
+        Request::Delete(body) => Response::Delete(client.delete(timed(body, limit, cluster)).await?.into_inner()),
         Request::CompareAndSet(body) => {
-            Response::CompareAndSet(client.compare_and_set(timed(body, limit)).await?.into_inner())
+            Response::CompareAndSet(client.compare_and_set(timed(body, limit, cluster)).await?.into_inner())
         }
-        Request::Txn(body) => Response::Txn(client.txn(timed(body, limit)).await?.into_inner()),
-        Request::Batch(body) => Response::Batch(client.batch(timed(body, limit)).await?.into_inner()),
+        Request::Txn(body) => Response::Txn(client.txn(timed(body, limit, cluster)).await?.into_inner()),
+        Request::Batch(body) => Response::Batch(client.batch(timed(body, limit, cluster)).await?.into_inner()),
         Request::DeleteRange(body) => {
-            Response::DeleteRange(client.delete_range(timed(body, limit)).await?.into_inner())
+            Response::DeleteRange(client.delete_range(timed(body, limit, cluster)).await?.into_inner())
         }
         Request::Scan(body) => {
             // The rest of the stream is dropped: one page was asked for.
-            let first = client.scan(timed(body, limit)).await?.into_inner().message().await?;
+            let first = client.scan(timed(body, limit, cluster)).await?.into_inner().message().await?;
             Response::Scan(first.ok_or_else(|| Status::unavailable("the stream of pages was empty"))?)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_was_passed_on_is_taken_by_the_cluster_that_it_is_meant_for() {
+        let mut metadata = MetadataMap::new();
+        assert!(check_meant(Some("ours"), &metadata).is_ok(), "a client's own");
+        metadata.insert(MEANT_FOR, "ours".parse().unwrap());
+        assert!(check_meant(Some("ours"), &metadata).is_ok());
+        for own in [Some("theirs"), None] {
+            let refused = errors::from_status(&check_meant(own, &metadata).unwrap_err()).unwrap();
+            assert_eq!(refused.reason(), Reason::NotReady, "{own:?}");
+        }
+    }
 }

@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use super::{
     errors,
     execute::Execute,
+    forward,
     in_flight::PipeLimits,
     kind::{DEFAULT_LIMIT, Kind, MAX_LIMIT},
     pipe::{self, Answers},
@@ -69,6 +70,7 @@ impl<E: Execute> KvService<E> {
 /// Answers a unary call of the kind `$kind`.
 macro_rules! unary {
     ($service:ident, $request:ident, $kind:ident) => {{
+        forward::check_meant($service.executor.cluster_id(), $request.metadata())?;
         let limit = limit($request.metadata());
         let request = pipe_request::Request::$kind($request.into_inner());
         match Self::answer(&$service.executor, &$service.metrics, request, limit).await {
@@ -119,6 +121,7 @@ impl<E: Execute> Kv for KvService<E> {
     }
 
     async fn scan(&self, request: Request<ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
+        forward::check_meant(self.executor.cluster_id(), request.metadata())?;
         let limit = limit(request.metadata());
         let (pages, stream) = mpsc::channel(PAGES_AHEAD);
         let (executor, metrics) = (self.executor.clone(), self.metrics.clone());
