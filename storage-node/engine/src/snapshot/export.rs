@@ -35,7 +35,12 @@ pub struct Exported {
 
 /// Writes a snapshot of `shard` to `staging`. Other shards, and this one, may be written meanwhile.
 pub fn export(store: &DataStore, shard: ShardId, staging: &StagingArea) -> Result<Exported, SnapshotError> {
-    export_view(&store.snapshot(), shard, staging, FILE_BYTES)
+    let view = store.snapshot();
+    if let Some(state) = state_in(&view, shard)? {
+        // Both are rough: what is still in memory is in the first alone, what was deleted may be.
+        staging.check_room(state.bytes.max(store.approximate_bytes(shard::range(&state))))?;
+    }
+    export_view(&view, shard, staging, FILE_BYTES)
 }
 
 /// As [`export`]; what it reads is in the view alone, so nothing newer can slip in.

@@ -44,10 +44,7 @@ impl StagingArea {
     pub fn receive(&self, manifest: SnapshotManifest) -> Result<Incoming, SnapshotError> {
         let state = check(&manifest, self.cluster_id())?;
         let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
-        let free = self.space()?.free;
-        if bytes > free {
-            return Err(refused("the sum of the files' bytes", bytes, format!("the disk has {free} left")));
-        }
+        self.check_room(bytes)?;
         let directory = self.directory("in")?;
         Ok(Incoming { manifest, state, directory, file: 0, open: None, offset: 0, checksum: 0 })
     }

@@ -7,6 +7,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use super::SnapshotError;
 use crate::{DiskSpace, FileError, files};
 
 /// Where a member keeps snapshots on their way. How many there are at a time is its user's business.
@@ -28,9 +29,15 @@ impl StagingArea {
         &self.cluster_id
     }
 
-    /// Space of the file system that it is on.
-    pub(crate) fn space(&self) -> Result<DiskSpace, FileError> {
-        DiskSpace::of(&self.root)
+    /// Refuses what would take the space that the stores need to go on, and to recover (HAZARDS H23).
+    pub(crate) fn check_room(&self, bytes: u64) -> Result<(), SnapshotError> {
+        let space = DiskSpace::of(&self.root)?;
+        let left = space.free.saturating_sub(reserve(space.total));
+        if bytes <= left {
+            return Ok(());
+        }
+        let allowed = format!("the disk has room for {left} besides what the node keeps free");
+        Err(SnapshotError::Refused { field: "the sum of the files' bytes", value: bytes.to_string(), allowed })
     }
 
     /// A new empty directory.
@@ -68,7 +75,28 @@ impl Drop for StagingDirectory {
     }
 }
 
+/// Bytes that no snapshot may take: a twentieth of the disk, 1 GiB at most.
+fn reserve(total: u64) -> u64 {
+    (total / 20).min(1 << 30)
+}
+
 /// Name of the `number`-th file.
 pub(crate) fn file_name(number: usize) -> String {
     format!("{number:06}.sst")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_leaves_the_stores_their_space() {
+        let directory = tempfile::tempdir().unwrap();
+        let staging = StagingArea::new(directory.path().to_owned(), "cluster".into());
+        let space = DiskSpace::of(directory.path()).unwrap();
+        let refused = staging.check_room(space.free - reserve(space.total) / 2).unwrap_err();
+        assert!(refused.to_string().contains("room for"), "{refused}");
+        assert_eq!(reserve(100), 5);
+        assert_eq!(reserve(u64::MAX), 1 << 30);
+    }
 }
