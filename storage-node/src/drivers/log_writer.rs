@@ -1,14 +1,20 @@
 //! The log writer: a thread that drains everything in flight for all shards into one write with one sync, and then
 //! completes it in order (STORAGE-NODE.md section 5).
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use granary_common::log::Entry;
 use granary_engine::{LogBatch, RaftStore, raft_store::LogId};
 use granary_store::{Event, Persist};
 
-use super::{StoreInput, fatal::fatal, pressure::Pressure};
+use super::{StoreInput, clock, fatal::fatal, pressure::Pressure};
 
 /// Jobs drained into one write at most.
 const MAX_JOBS: usize = 1024;
@@ -30,6 +36,8 @@ struct Job {
 pub struct LogWriter {
     jobs: Sender<Job>,
     pressure: Arc<Pressure>,
+    /// When the write under way began, by [`clock::now_ns`]; 0: none is.
+    writing_since: Arc<AtomicU64>,
 }
 
 impl LogWriter {
@@ -41,10 +49,20 @@ impl LogWriter {
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (jobs, queue) = unbounded();
         let of_thread = pressure.clone();
+        let writing_since = Arc::new(AtomicU64::new(0));
+        let since = writing_since.clone();
         let thread = std::thread::Builder::new()
             .name("log-writer".into())
-            .spawn(move || write_all(&raft, &queue, &completions, &of_thread))?;
-        Ok((Self { jobs, pressure }, thread))
+            .spawn(move || write_all(&raft, &queue, &completions, &of_thread, &since))?;
+        Ok((Self { jobs, pressure, writing_since }, thread))
+    }
+
+    /// How long the write under way has taken so far: what a disk that hangs is known by (HAZARDS H24).
+    pub fn writing_for(&self) -> Duration {
+        match self.writing_since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_nanos(clock::now_ns().saturating_sub(since)),
+        }
     }
 
     pub(crate) fn persist(&self, persist: Persist) {
@@ -80,8 +98,16 @@ impl LogWriter {
     }
 }
 
-fn write_all(raft: &RaftStore, queue: &Receiver<Job>, completions: &Sender<StoreInput>, pressure: &Pressure) {
+fn write_all(
+    raft: &RaftStore,
+    queue: &Receiver<Job>,
+    completions: &Sender<StoreInput>,
+    pressure: &Pressure,
+    writing_since: &AtomicU64,
+) {
     while let Ok(first) = queue.recv() {
+        // As in the store's thread: lets more jobs come in under load.
+        std::thread::yield_now();
         let mut jobs = vec![first];
         let mut bytes = jobs[0].weight;
         while jobs.len() < MAX_JOBS && bytes < MAX_BYTES {
@@ -93,11 +119,13 @@ fn write_all(raft: &RaftStore, queue: &Receiver<Job>, completions: &Sender<Store
         for job in &mut jobs {
             batch.extend(std::mem::take(&mut job.batch));
         }
+        writing_since.store(clock::now_ns(), Ordering::Relaxed);
         if !batch.is_empty()
             && let Err(error) = raft.write(batch)
         {
             fatal("writing the log failed", &error);
         }
+        writing_since.store(0, Ordering::Relaxed);
         pressure.remove(bytes);
         // Batches complete in order, so the highest number stands for all before it.
         if let Some(number) = jobs.iter().filter_map(|job| job.number).max() {
