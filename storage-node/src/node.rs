@@ -4,7 +4,10 @@ mod become_member;
 mod run;
 mod stop;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use granary_engine::{Disk, DiskError};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +18,9 @@ use crate::{
 };
 
 pub use run::run;
+
+/// A disk that is busy with one write for longer than this hangs.
+const DISK_HANGS: Duration = Duration::from_secs(40);
 
 /// Why a node cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,14 @@ pub enum NodeError {
         address: std::net::SocketAddr,
         /// The cause.
         source: std::io::Error,
+    },
+    /// The cluster does what this build does not know: an older program on a newer disk.
+    #[error("the cluster is at feature level {cluster}, this build can do {own}; start a newer version on this disk")]
+    FeatureLevel {
+        /// Of the cluster, by the copy of its map here.
+        cluster: u32,
+        /// The highest that this build can do.
+        own: u32,
     },
     /// A server ended.
     #[error(transparent)]
@@ -108,6 +122,9 @@ impl Node {
     pub fn check_alive(&self) -> Result<(), String> {
         match self.member() {
             Some(member) if !member.drivers.is_alive() => Err("a thread of the store has ended".into()),
+            Some(member) if member.drivers.log.writing_for() > DISK_HANGS => {
+                Err(format!("the disk has not taken a write for {} s", DISK_HANGS.as_secs()))
+            }
             _ => Ok(()),
         }
     }
