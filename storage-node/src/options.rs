@@ -98,8 +98,9 @@ pub struct Options {
     /// Ticks between two heartbeats of a leader; less than half of --election-ticks.
     #[arg(long, env = "GRANARY_HEARTBEAT_TICKS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
     pub heartbeat_ticks: u32,
-    /// Ticks without a leader after which an election may start; together at least 200 ms, for a disk may stall so long.
-    #[arg(long, env = "GRANARY_ELECTION_TICKS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(3..=10_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
+    /// Ticks without a leader after which an election may start: 10 or more, for a lease lasts for 0.7 of them and a tick
+    /// may come early; together at least 200 ms, for a disk may stall so long.
+    #[arg(long, env = "GRANARY_ELECTION_TICKS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(10..=10_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
     pub election_ticks: u32,
     /// Ticks after which it starts at the latest; the moment is random in between, so that candidates seldom collide.
     #[arg(long, env = "GRANARY_MAX_ELECTION_TICKS", default_value_t = 32, value_parser = clap::value_parser!(u32).range(4..=20_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
