@@ -213,8 +213,15 @@ impl Drivers {
                 }
                 let mut batch = LogBatch::new();
                 batch.put_map(map.encode_to_vec().into());
-                log.write(batch, || {});
+                let (done, written) = tokio::sync::oneshot::channel();
+                log.write(batch, move || {
+                    let _ = done.send(());
+                });
                 lifecycle.follow(map);
+                // One copy on its way at a time, however slow the disk.
+                if written.await.is_err() {
+                    return;
+                }
             }
         });
     }
