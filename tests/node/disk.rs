@@ -129,6 +129,12 @@ async fn stores_of_an_older_copy_of_the_same_disk_do_not_pass_for_a_whole_direct
         client.put(format!("later/{number}"), "value").await.unwrap();
     }
     cluster.nodes[0].kill();
+    // An old raft/ has forgotten votes: it is refused.
+    let away = moved_away(&dir.join("raft"));
+    copy_directory(&copy.join("raft"), &dir.join("raft")).unwrap();
+    refused(&mut cluster, &["raft/", "older copy"]).await;
+    fs::remove_dir_all(dir.join("raft")).unwrap();
+    fs::rename(away, dir.join("raft")).unwrap();
     // An old data/ beside the newer raft/ is behind its log, which still has all entries: they are applied again.
     let away = moved_away(&dir.join("data"));
     copy_directory(&copy.join("data"), &dir.join("data")).unwrap();

@@ -74,6 +74,20 @@ pub enum DiskError {
         /// What says that it must be there.
         present: PathBuf,
     },
+    /// A part of the directory is from an earlier time than the others.
+    #[error(
+        "{}: raft/ was last used by start {noted} of this node, and incarnation says {counted}: one of them is from an \
+         older copy of this disk; put the newer one back, or give the node an empty disk",
+        path.display()
+    )]
+    OlderCopy {
+        /// The data directory.
+        path: PathBuf,
+        /// In `raft/`.
+        noted: u64,
+        /// In the file `incarnation`.
+        counted: u64,
+    },
     /// A store does not open, or belongs to someone else.
     #[error("in {}: {source}", path.display())]
     Store {
@@ -147,7 +161,7 @@ impl Disk {
         if stores.is_some() {
             files::remove_file(&at.joining())?;
         }
-        let incarnation = raise_incarnation(&at, stores.is_some())?;
+        let incarnation = raise_incarnation(&at, stores.as_ref())?;
         Ok(Self { path: path.to_owned(), options, uuid, incarnation, stores, _lock: lock })
     }
 
@@ -201,6 +215,7 @@ impl Disk {
         let store = |source| DiskError::Store { path: self.path.clone(), source };
         files::create_directories(&at.raft())?;
         let raft = RaftStore::create(&at.raft(), &identity, &self.options).map_err(store)?;
+        raft.note_start(self.incarnation).map_err(store)?;
         files::create_directories(&at.data())?;
         let data = DataStore::create(&at.data(), &identity, &self.options).map_err(store)?;
         // RocksDB does not sync the directory that names its own (HAZARDS H37).
@@ -333,7 +348,8 @@ fn open_stores(at: &Layout<'_>, identity: Identity, options: &EngineOptions) -> 
     Ok(Stores::new(at, identity, raft, data))
 }
 
-fn raise_incarnation(at: &Layout<'_>, member: bool) -> Result<u64, DiskError> {
+/// Noted in `raft/` first: after a crash in between, `raft/` is one ahead of the file.
+fn raise_incarnation(at: &Layout<'_>, member: Option<&Stores>) -> Result<u64, DiskError> {
     let path = at.incarnation();
     let before = match INCARNATION.read(&path)? {
         Some(bytes) => {
@@ -342,9 +358,18 @@ fn raise_incarnation(at: &Layout<'_>, member: bool) -> Result<u64, DiskError> {
                 .map_err(|_| DiskError::Torn { path: path.clone(), why: "it is not 8 bytes".into() })?;
             u64::from_le_bytes(bytes)
         }
-        None if member => return Err(DiskError::Missing { missing: path, present: at.identity() }),
+        None if member.is_some() => return Err(DiskError::Missing { missing: path, present: at.identity() }),
         None => 0,
     };
+    if let Some(stores) = member {
+        let store = |source| DiskError::Store { path: at.root.to_owned(), source };
+        match stores.raft.last_start().map_err(store)? {
+            Some(noted) if noted != before && noted != before + 1 => {
+                return Err(DiskError::OlderCopy { path: at.root.to_owned(), noted, counted: before });
+            }
+            _ => stores.raft.note_start(before + 1).map_err(store)?,
+        }
+    }
     INCARNATION.write(&path, &(before + 1).to_le_bytes())?;
     Ok(before + 1)
 }

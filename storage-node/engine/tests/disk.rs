@@ -68,6 +68,22 @@ fn a_member_is_the_same_member_after_every_restart() {
 }
 
 #[test]
+fn a_store_of_logs_from_an_older_copy_of_the_same_disk_is_refused_for_it_has_forgotten_votes() {
+    let directory = member(1);
+    let (raft, old) = (directory.path().join("raft"), directory.path().join("old"));
+    copy(&raft, &old);
+    drop(open(directory.path()).unwrap());
+    let newer = directory.path().join("newer");
+    fs::rename(&raft, &newer).unwrap();
+    copy(&old, &raft);
+    let error = refusal(&directory);
+    assert!(matches!(error, DiskError::OlderCopy { noted: 1, counted: 2, .. }), "{error}");
+    fs::remove_dir_all(&raft).unwrap();
+    fs::rename(&newer, &raft).unwrap();
+    assert_eq!(open(directory.path()).unwrap().incarnation(), 3, "what was refused is as it was");
+}
+
+#[test]
 fn a_second_open_of_one_directory_is_refused_and_names_the_holder() {
     let directory = member(1);
     let disk = open(directory.path()).unwrap();

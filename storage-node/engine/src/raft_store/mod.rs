@@ -68,6 +68,20 @@ impl RaftStore {
         Ok(Self { db, poison, logs, syncs: AtomicU64::new(0), bytes_written: AtomicU64::new(0) })
     }
 
+    /// Notes the number of this node's start, synced: so that an older copy of the store, which has forgotten votes, shows.
+    pub(crate) fn note_start(&self, incarnation: u64) -> Result<(), EngineError> {
+        let mut batch = LogBatch::new();
+        batch.put_incarnation(rows::OWN_START, incarnation);
+        self.write(batch)
+    }
+
+    /// The start that was noted last.
+    pub(crate) fn last_start(&self) -> Result<Option<u64>, EngineError> {
+        let key = rows::incarnation_key(rows::OWN_START);
+        let found = self.db.get(key).map_err(EngineError::rocksdb(StoreKind::Raft, "read the last start"))?;
+        found.map(|value| rows::decode_u64(&key, &value)).transpose()
+    }
+
     /// Writes the batch as one, with one sync when anything in it needs one. On [`EngineError::Refused`] nothing was
     /// written; any other error poisons the store: every later call fails.
     pub fn write(&self, batch: LogBatch) -> Result<(), EngineError> {

@@ -93,7 +93,10 @@ impl RaftStore {
             Ok(true)
         })?;
         scan(&self.db, &[rows::INCARNATION], &[rows::INCARNATION + 1], |key, value| {
-            recovered.incarnations.insert(rows::parse_incarnation_key(key)?, rows::decode_u64(key, value)?);
+            let node = rows::parse_incarnation_key(key)?;
+            if node != rows::OWN_START {
+                recovered.incarnations.insert(node, rows::decode_u64(key, value)?);
+            }
             Ok(true)
         })?;
         Ok(recovered)

@@ -73,6 +73,9 @@ pub(crate) fn incarnation_key(node: NodeId) -> [u8; 9] {
     key
 }
 
+/// Key of the number of this node's own last start. A node cannot have the id 0, so no peer has this key.
+pub(crate) const OWN_START: NodeId = NodeId(0);
+
 /// The log and index of an entry's key.
 pub(crate) fn parse_entry_key(key: &[u8]) -> Result<(LogId, u64), EngineError> {
     let (log, rest) = parse_log(key)?;
