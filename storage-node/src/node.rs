@@ -1,6 +1,7 @@
 //! The node as a whole: blank until it is founded or joins, then a member for life. The one module that knows everyone.
 
 mod become_member;
+mod founding;
 mod run;
 mod stop;
 

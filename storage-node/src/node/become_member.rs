@@ -14,7 +14,7 @@ use granary_proto::{
 use granary_store::Config;
 use tonic::Status;
 
-use super::{Node, NodeError};
+use super::{Node, NodeError, founding};
 use crate::{
     drivers::{self, Limits, Settings},
     member::Member,
@@ -32,7 +32,7 @@ impl Node {
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for a request that contradicts itself or does not name this node; `FAILED_PRECONDITION` when the
-    /// node belongs to another cluster; `INTERNAL` when the disk fails.
+    /// node belongs to another cluster, or took part in another founding of this one; `INTERNAL` when the disk fails.
     pub async fn found(self: &Arc<Self>, request: BootstrapRequest) -> Result<BootstrapResponse, Status> {
         let mut disk = self.disk.lock().await;
         let state = meta::founded(&request)
@@ -48,6 +48,7 @@ impl Node {
             if member.identity.cluster_id != request.cluster_id {
                 return Err(other_cluster(&member.identity.cluster_id, &request.cluster_id));
             }
+            founding::check(&member.map.current(), &state)?;
             // The first state may not have been written when this node was cut off.
             if member.map.current().version == 0 {
                 member.drivers.found_meta(&state);
@@ -57,6 +58,7 @@ impl Node {
         let identity = self.identity(&request.cluster_id, founder.node_id);
         let stores = tokio::task::block_in_place(|| disk.become_member(identity).cloned()).map_err(internal)?;
         let incarnation = disk.incarnation();
+        tokio::task::block_in_place(|| founding::keep(&stores.raft, &state))?;
         self.start_member(stores, incarnation, Some(&state)).map_err(internal)?;
         tracing::info!(cluster = request.cluster_id, node = answer.node_id, "founded the cluster");
         Ok(answer)
