@@ -200,18 +200,16 @@ impl<'a> Lint<'a> {
             }
             let before: BTreeSet<u64> = shard.target.iter().copied().collect();
             self.voters(name, shard.id, &change.nodes, cluster, &before);
-            if flying.contains(&shard.id) && !shard.target.iter().any(|node| self.lost(cluster, *node)) {
+            if change.nodes.iter().filter(|node| !before.contains(node)).count() > 1 {
+                self.problem(name, format!("shard {} changes more than one replica at a time", shard.id));
+            }
+            let voter = |node: &u64| voters(shard).any(|(voter, _)| voter == *node);
+            let given_up = || shard.target.iter().filter(|node| !change.nodes.contains(node));
+            let turns = given_up().all(|node| self.lost(cluster, *node) || !voter(node));
+            if flying.contains(&shard.id) && !turns {
                 self.problem(name, format!("shard {} is under a change already", shard.id));
             }
-            let live: BTreeSet<u64> = voters(shard).filter(|(_, caught_up)| *caught_up).map(|(node, _)| node).collect();
-            if !shard.fresh || shard.leader.is_none() || live.len() < voters(shard).count() / 2 + 1 {
-                self.problem(name, format!("shard {} has no quorum to move with", shard.id));
-            }
-            let given_up: Vec<u64> = live.iter().copied().filter(|node| !change.nodes.contains(node)).collect();
-            let forced = |node: &u64| cluster.nodes.iter().any(|n| n.id == *node && n.draining);
-            if given_up.len() == live.len() && live.len() > 1 && !given_up.iter().all(forced) {
-                self.problem(name, format!("shard {} gives up every caught-up copy at once", shard.id));
-            }
+            self.quorum(name, shard, &change.nodes);
             if change.expected_version != shard.version {
                 self.problem(name, format!("shard {}: version {} was not seen", shard.id, change.expected_version));
             }
@@ -220,6 +218,22 @@ impl<'a> Lint<'a> {
         let new = moves.iter().filter(|m| !cluster.shards.iter().any(|s| s.id == m.shard && on_its_way(s))).count();
         if new > 0 && flying.len() > IN_FLIGHT {
             self.problem(name, format!("{} shards in flight, at most {IN_FLIGHT}", flying.len()));
+        }
+    }
+
+    /// A change needs a quorum of caught-up voters now, and of the new target once its new nodes have caught up.
+    fn quorum(&mut self, name: &str, shard: &Shard, nodes: &[u64]) {
+        let live: BTreeSet<u64> = voters(shard).filter(|(_, caught_up)| *caught_up).map(|(node, _)| node).collect();
+        if !shard.fresh || shard.leader.is_none() || live.len() < voters(shard).count() / 2 + 1 {
+            self.problem(name, format!("shard {} has no quorum to move with", shard.id));
+        }
+        let stay = nodes.iter().filter(|node| live.contains(node)).count();
+        let new = nodes.iter().filter(|node| !shard.target.contains(node)).count();
+        if nodes.len() > 1 && stay == 0 {
+            self.problem(name, format!("shard {} gives up every caught-up copy at once", shard.id));
+        }
+        if stay + new < nodes.len() / 2 + 1 {
+            self.problem(name, format!("shard {} would have no quorum after the move", shard.id));
         }
     }
 

@@ -36,15 +36,19 @@ pub(crate) struct Bin {
 pub(crate) struct Item {
     /// Indexes of bins, each once.
     pub bins: Vec<usize>,
+    /// Bins that it may go back to almost for free, beside those it is in.
+    pub home: Vec<usize>,
     /// Bins it may go to.
     pub may: Vec<usize>,
-    /// Whether it stays as it is.
-    pub fixed: bool,
+    /// Bin that it leaves only when no other item will do as well.
+    pub rather: Option<usize>,
 }
 
 // Units of cost. An arc changes each part by at most a handful, and a path has fewer arcs than there are bins, so that
-// no sum of a lower part reaches the next.
+// no sum of a lower part reaches the next (for ways back: on paths of up to eight arcs, where it only breaks ties).
 const ZONE: i64 = 1 << 12;
+const CHANGE: i64 = 8;
+const WAY_BACK: i64 = 1;
 const MACHINE: i64 = 1 << 24;
 const LEAVE: i64 = 1 << 36;
 const NONE: i64 = i64::MAX / 4;
@@ -52,8 +56,11 @@ const NONE: i64 = i64::MAX / 4;
 /// (domains, unevenness, changes): compared in this order, below (0, 0, 0) is better.
 type Gain = (i64, i64, i64);
 
-/// Returns the items' bins after evening out; `bins[i]` keeps the positions of those that stay. An item that is fixed
-/// or cannot move is returned as it was.
+/// An item's offer to go along an arc: its cost, then what decides between equals: first the items with the fewest
+/// changes so far, those that leave their `rather` last, then by index.
+type Offer = (i64, usize, bool, usize);
+
+/// Returns the items' bins after evening out. An item that cannot move is returned as it was.
 pub(crate) fn even(bins: &[Bin], items: Vec<Item>) -> Vec<Vec<usize>> {
     let mut field = Field::new(bins, items);
     let mut refused = HashSet::new();
@@ -74,7 +81,7 @@ struct Field<'a> {
     first: Vec<Vec<usize>>,
     counts: Vec<i64>,
     /// For each arc (from * n + to) the items that can take it, cheapest first.
-    arcs: Vec<BTreeSet<(i64, usize)>>,
+    arcs: Vec<BTreeSet<Offer>>,
 }
 
 impl<'a> Field<'a> {
@@ -94,12 +101,10 @@ impl<'a> Field<'a> {
     /// Puts the item into all arcs it can take, or takes it out of them.
     fn offer(&mut self, index: usize, add: bool) {
         let item = &self.items[index];
-        if item.fixed {
-            return;
-        }
+        let changed = item.bins.iter().filter(|bin| !self.first[index].contains(bin)).count();
         for &from in item.bins.iter().filter(|from| self.bins[**from].kind != Kind::Hold) {
             for &to in item.may.iter().filter(|to| self.bins[**to].kind == Kind::Open && !item.bins.contains(*to)) {
-                let entry = (self.cost(index, from, to), index);
+                let entry = (self.cost(index, from, to), changed, item.rather == Some(from), index);
                 let arc = &mut self.arcs[from * self.bins.len() + to];
                 if add {
                     arc.insert(entry);
@@ -123,14 +128,18 @@ impl<'a> Field<'a> {
         if self.bins[from].kind == Kind::Leave {
             cost -= LEAVE;
         }
-        let changed = |bin: usize| i64::from(!self.first[index].contains(&bin));
+        let changed = |bin: usize| match (self.first[index].contains(&bin), self.items[index].home.contains(&bin)) {
+            (true, _) => 0,
+            (false, true) => WAY_BACK,
+            (false, false) => CHANGE,
+        };
         cost + changed(to) - changed(from)
     }
 
     /// The best improvement and its way through the bins, if there is one that was not refused.
     fn best(&self, refused: &HashSet<(usize, usize)>) -> Option<(Gain, Vec<usize>)> {
         let n = self.bins.len();
-        let arc = |from: usize, to: usize| self.arcs[from * n + to].first().map_or(NONE, |(cost, _)| *cost);
+        let arc = |from: usize, to: usize| self.arcs[from * n + to].first().map_or(NONE, |offer| offer.0);
         let mut distance = vec![NONE; n * n];
         let mut next = vec![usize::MAX; n * n];
         for from in 0..n {
@@ -200,7 +209,7 @@ impl<'a> Field<'a> {
         let mut cost = 0;
         for step in path.windows(2) {
             let (from, to) = (step[0], step[1]);
-            let Some((price, item)) = self.arcs[from * self.bins.len() + to].first().copied() else { break };
+            let Some((price, _, _, item)) = self.arcs[from * self.bins.len() + to].first().copied() else { break };
             self.take(item, from, to);
             cost += price;
             done.push((item, from, to));
@@ -255,7 +264,8 @@ mod tests {
     }
 
     fn items(count: usize, bins: &[usize], may: usize) -> Vec<Item> {
-        (0..count).map(|_| Item { bins: bins.to_vec(), may: (0..may).collect(), fixed: false }).collect()
+        let item = Item { bins: bins.to_vec(), home: Vec::new(), may: (0..may).collect(), rather: None };
+        vec![item; count]
     }
 
     fn counts(spread: &[Vec<usize>], n: usize) -> Vec<usize> {
@@ -287,14 +297,33 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_item_and_a_held_bin_stay() {
+    fn a_held_bin_stays_as_it_is() {
         let mut three = bins(3);
         three[0].kind = Kind::Hold;
         let mut some = items(8, &[0], 3);
         some.extend(items(4, &[1], 3));
-        some[8].fixed = true;
-        let spread = even(&three, some);
-        assert_eq!(counts(&spread, 3), [8, 2, 2]);
-        assert_eq!(spread[8], [1]);
+        assert_eq!(counts(&even(&three, some), 3), [8, 2, 2]);
+    }
+
+    #[test]
+    fn among_equals_each_item_changes_once_and_leaves_the_bin_it_would_rather_keep_last() {
+        let mut six = items(6, &[0, 1, 2], 5);
+        for (index, item) in six.iter_mut().enumerate() {
+            item.rather = Some(index % 3);
+        }
+        let spread = even(&bins(5), six.clone());
+        assert!(counts(&spread, 5).iter().all(|count| (3..=4).contains(count)));
+        for (item, bins) in six.iter().zip(&spread) {
+            let changed = bins.iter().filter(|bin| !item.bins.contains(bin)).count();
+            assert!(changed <= 1 && item.rather.is_some_and(|bin| bins.contains(&bin)), "{spread:?}");
+        }
+    }
+
+    #[test]
+    fn the_way_back_home_is_taken_before_another() {
+        let mut five = bins(5);
+        five[3].kind = Kind::Leave;
+        let item = Item { bins: vec![0, 1, 3], home: vec![2], may: (0..5).collect(), rather: None };
+        assert_eq!(even(&five, vec![item]), [[0, 1, 2]]);
     }
 }

@@ -15,6 +15,7 @@ pub mod check;
 pub mod desired;
 mod drain;
 mod even;
+mod leaders;
 pub mod observed;
 mod placement;
 pub mod plan;
@@ -23,9 +24,11 @@ mod repair;
 pub mod safety;
 mod scale;
 mod view;
+mod way;
 
-pub use balance::{MAX_MOVES_IN_FLIGHT, MAX_TRANSFERS};
+pub use balance::MAX_MOVES_IN_FLIGHT;
 pub use desired::Desired;
+pub use leaders::MAX_TRANSFERS;
 pub use observed::Observed;
 pub use plan::Plan;
 
@@ -47,7 +50,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     scale::plan(&view, &mut plan);
     bootstrap::create_shards(&view, &mut plan);
     balance::replicas(&view, &mut plan);
-    balance::leaders(&view, &mut plan);
+    leaders::plan(&view, &mut plan);
     drain::let_go(&view, &mut plan);
     plan
 }

@@ -1,7 +1,7 @@
 //! Where replicas and leaders best are: failure domains first, then even counts (OPERATOR.md, "Placement").
 //! Turns nodes and shards into bins and items for `even`; does not know what may be moved now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::even::{Bin, Item, Kind, even};
 use crate::observed::{Domains, Node};
@@ -65,10 +65,9 @@ impl Groups {
 pub(crate) fn first(nodes: &[&Node], count: u32, factor: usize) -> Vec<(u32, Vec<u64>)> {
     let n = nodes.len();
     let bins = bins(nodes, |_| Kind::Open);
-    let deal = |shard: usize| Item {
-        bins: (0..factor.min(n)).map(|copy| (shard + copy) % n).collect(),
-        may: (0..n).collect(),
-        fixed: false,
+    let deal = |shard: usize| {
+        let bins: Vec<usize> = (0..factor.min(n)).map(|copy| (shard + copy) % n).collect();
+        Item { bins, home: Vec::new(), may: (0..n).collect(), rather: None }
     };
     let spread = even(&bins, (0..count as usize).map(deal).collect());
 
@@ -79,7 +78,7 @@ pub(crate) fn first(nodes: &[&Node], count: u32, factor: usize) -> Vec<(u32, Vec
         let Some(leader) = voters.iter().copied().min_by_key(|bin| (*bin == before, led[*bin])) else { continue };
         led[leader] += 1;
         before = leader;
-        leaders.push(Item { bins: vec![leader], may: voters.clone(), fixed: false });
+        leaders.push(Item { bins: vec![leader], home: Vec::new(), may: voters.clone(), rather: None });
     }
     let apart: Vec<_> = (0..n).map(|at| Bin { kind: Kind::Open, machine: at, zone: at }).collect();
     let leaders = even(&apart, leaders);
@@ -93,19 +92,12 @@ pub(crate) fn first(nodes: &[&Node], count: u32, factor: usize) -> Vec<(u32, Vec
 
 /// Where the meta shard shall be: off the nodes that have to be left, domains apart, else unchanged; to the nodes with
 /// the lowest load.
-pub(crate) fn meta(bins: &[Bin], target: &[usize], loads: &[usize]) -> Vec<usize> {
+pub(crate) fn meta(bins: &[Bin], meta: Item, loads: &[usize]) -> Vec<usize> {
     // The least loaded bin first: among equally good ways the first is taken.
     let mut order: Vec<usize> = (0..bins.len()).collect();
     order.sort_by_key(|bin| (loads[*bin], *bin));
-    let at = |bin: usize| order.iter().position(|other| *other == bin).unwrap_or(bin);
+    let places = |bins: &[usize]| bins.iter().filter_map(|bin| order.iter().position(|other| other == bin)).collect();
     let sorted: Vec<Bin> = order.iter().map(|bin| bins[*bin]).collect();
-    let item = Item { bins: target.iter().map(|bin| at(*bin)).collect(), may: (0..bins.len()).collect(), fixed: false };
-    let spread = even(&sorted, vec![item]);
-    spread.into_iter().flatten().map(|bin| order[bin]).collect()
-}
-
-/// How many nodes of `after` are not in `before`.
-pub(crate) fn added(before: &[u64], after: &[u64]) -> usize {
-    let before: BTreeSet<_> = before.iter().collect();
-    after.iter().filter(|node| !before.contains(node)).count()
+    let item = Item { bins: places(&meta.bins), home: places(&meta.home), may: places(&meta.may), rather: None };
+    even(&sorted, vec![item]).into_iter().flatten().map(|bin| order[bin]).collect()
 }

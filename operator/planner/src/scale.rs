@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::observed::{Disk, Node, Process};
 use crate::placement;
 use crate::plan::{Plan, Step, WaitingReason};
-use crate::render::count;
+use crate::render::{count, list};
 use crate::view::View;
 
 /// Plans joins and starts when nodes are missing, drains when there are too many.
@@ -42,16 +42,31 @@ fn leave_or_stay(view: &View<'_>, plan: &mut Plan) {
     let (active, draining) = (view.active().count(), view.draining().count());
     let later = view.lost.len() - usize::from(view.replacing().is_some());
     let leaving = (active + draining + view.parked.len() + later).saturating_sub(view.wanted);
+    // A node that a person asked to drain is marked in this very plan, and will be the one that leaves.
+    let asked = view.cluster.nodes.iter().filter(|node| view.parked.contains(&node.id) && !node.draining).count();
     if leaving < draining {
         cancel(view, draining - leaving, plan);
-    } else if leaving > draining {
+    } else if leaving > draining + asked {
         if !view.lost.is_empty() {
-            let message = format!("{} to leave when no node is lost any more", count(leaving - draining, "node"));
+            let message =
+                format!("{} to leave when no node is lost any more", count(leaving - draining - asked, "node"));
+            plan.wait(WaitingReason::Draining, message);
+            return;
+        }
+        // A silent node may turn out to be the one too many: its replacement has joined, and why it was lost is not
+        // seen in this round.
+        let silent: Vec<_> = view.silent().map(|node| node.id).collect();
+        if !silent.is_empty() {
+            let message = format!(
+                "{} to leave when node {} is heard again, lost, or drained by hand",
+                count(leaving - draining - asked, "node"),
+                list(&silent)
+            );
             plan.wait(WaitingReason::Draining, message);
             return;
         }
         let mut staying: Vec<&Node> = view.active().collect();
-        for _ in draining..leaving {
+        for _ in draining + asked..leaving {
             let Some(node) = least_needed(view, &staying) else { return };
             staying.retain(|other| other.id != node.id);
             let load = view.loads().get(&node.id).copied().unwrap_or(0);

@@ -8,9 +8,9 @@ use crate::observed::{Cluster, Disk, Node, Observed, Place, Process, Role, Shard
 
 /// ms of silence up to which a node counts as heard: such a node is not lost, whatever was read of its disk a moment
 /// earlier (a node that just joined may still be listed with the blank disk it had).
-pub(crate) const HEARD_MS: u64 = 2_000;
+const HEARD_MS: u64 = 2_000;
 /// ms of silence from which a node gets nothing new, and from which the plan says so.
-pub(crate) const SILENT_MS: u64 = 10_000;
+const SILENT_MS: u64 = 10_000;
 
 /// Why a node is lost.
 #[derive(Clone, Debug)]
@@ -63,7 +63,9 @@ impl<'a> View<'a> {
             active -= usize::from(!node.draining);
             parked.insert(node.id);
         }
-        for _ in self.wanted..self.cluster.nodes.len() - self.lost.len() {
+        let leaving =
+            self.cluster.nodes.iter().filter(|n| n.draining && !parked.contains(&n.id) && !self.is_lost(n.id));
+        for _ in self.wanted + leaving.count()..self.cluster.nodes.len() - self.lost.len() {
             // A node that is not marked yet is marked first.
             let marked = |id: &&u64| self.cluster.nodes.iter().any(|node| node.id == **id && node.draining);
             let Some(last) = parked.iter().rev().find(marked).copied() else { break };
@@ -124,7 +126,12 @@ impl<'a> View<'a> {
 
     /// Nodes silent long enough to get nothing new, not lost.
     pub fn silent(&self) -> impl Iterator<Item = &'a Node> {
-        self.cluster.nodes.iter().filter(|node| node.silent_for_ms >= SILENT_MS && !self.is_lost(node.id))
+        self.cluster.nodes.iter().filter(|node| self.is_silent(node))
+    }
+
+    /// Whether a node is silent long enough to get nothing new, and not lost.
+    pub fn is_silent(&self, node: &Node) -> bool {
+        node.silent_for_ms >= SILENT_MS && !self.is_lost(node.id)
     }
 
     /// Nodes that the map lacks, when every drain were cancelled. Lost nodes that have to wait for another one's

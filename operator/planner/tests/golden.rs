@@ -5,7 +5,6 @@ mod sim;
 use std::path::Path;
 
 use granary_planner::observed::*;
-use granary_planner::plan;
 use sim::{ID, World, desired};
 
 fn golden(name: &str, world: &World) {
@@ -93,6 +92,27 @@ fn losses() {
 }
 
 #[test]
+fn patience() {
+    let mut world = World::settled(desired(5, 3, 16), 0, 7);
+    world.desired.replicas = 3;
+    world.silence(2, 30_000);
+    golden("scale-in-while-a-node-is-silent", &world);
+    let mut world = World::settled(desired(4, 3, 16), 0, 7);
+    world.desired.replicas = 3;
+    world.apply(&world.plan());
+    for replica in &mut world.cluster().shards[3].replicas {
+        replica.caught_up = false;
+    }
+    golden("drain-while-a-shard-catches-up", &world);
+    world.apply(&world.plan());
+    world.pass();
+    world.desired.replicas = 4;
+    world.new_era();
+    world.apply(&world.plan());
+    golden("moves-turned-back", &world);
+}
+
+#[test]
 fn wishes() {
     let mut world = three();
     world.desired.shards = 32;
@@ -111,5 +131,4 @@ fn wishes() {
         world.apply(&world.plan());
     }
     golden("create-5-nodes-in-3-zones", &world);
-    let _ = plan(&world.desired, &world.observed);
 }

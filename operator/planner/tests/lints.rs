@@ -20,6 +20,11 @@ fn to(shard: u32, nodes: &[u64]) -> Step {
     Step::Reconfigure { moves: vec![change] }
 }
 
+fn moves(step: Step) -> Vec<Move> {
+    let Step::Reconfigure { moves } = step else { return Vec::new() };
+    moves
+}
+
 #[test]
 fn bad_plans_are_refused_by_the_rule_they_break() {
     let mut world = World::settled(desired(5, 3, 16), 0, 7);
@@ -40,4 +45,43 @@ fn bad_plans_are_refused_by_the_rule_they_break() {
     refused(&world, vec![Step::NoteFounded], "paused");
     world.observed.cluster = Seen::Unknown("test".to_owned());
     refused(&world, vec![Step::Drain { node: 1 }], "not fresh");
+}
+
+#[test]
+fn bad_moves_are_refused_by_the_rule_they_break() {
+    let mut world = World::settled(desired(5, 3, 16), 0, 7);
+    let at: Vec<Vec<u64>> = world.cluster().shards.iter().map(|shard| shard.target.clone()).collect();
+    let others = |shard: usize| (1..=5).filter(|node| !at[shard].contains(node)).collect::<Vec<u64>>();
+    let one = |shard: usize| to(shard as u32, &[at[shard][0], at[shard][1], others(shard)[0]]);
+
+    refused(&world, vec![to(1, &[at[1][0], others(1)[0], others(1)[1]])], "more than one replica at a time");
+    refused(
+        &world,
+        vec![Step::Reconfigure { moves: (1..=9).flat_map(|shard| moves(one(shard))).collect() }],
+        "at most 8",
+    );
+    refused(
+        &world,
+        vec![Step::Reconfigure { moves: moves(one(1)).into_iter().chain(moves(one(1))).collect() }],
+        "twice",
+    );
+    let mut old = moves(one(1));
+    old[0].expected_version = 7;
+    refused(&world, vec![Step::Reconfigure { moves: old }], "was not seen");
+
+    world.cluster().shards[2].replicas[1].caught_up = false;
+    world.cluster().shards[2].replicas[2].caught_up = false;
+    refused(&world, vec![one(2)], "no quorum to move with");
+    refused(&world, vec![to(2, &[at[2][1], at[2][2], others(2)[0]])], "every caught-up copy");
+    world.cluster().shards[3].fresh = false;
+    refused(&world, vec![one(3)], "no quorum to move with");
+    world.cluster().shards[4].target = vec![at[4][0], at[4][1], others(4)[0]];
+    refused(&world, vec![to(4, &[at[4][0], others(4)[0], others(4)[1]])], "under a change already");
+
+    let bad = others(5)[0];
+    world.cluster().nodes[bad as usize - 1].draining = true;
+    refused(&world, vec![one(5)], "drains");
+    world.cluster().nodes[bad as usize - 1].draining = false;
+    world.silence(bad, 300_000);
+    refused(&world, vec![one(5)], "is lost");
 }

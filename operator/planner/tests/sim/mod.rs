@@ -1,13 +1,24 @@
-//! A tiny world that obeys plans: no IO, no clock, seeded. It moves groups through learner, joint and done as nodes do.
+//! A tiny world that obeys plans: no IO, no clock, seeded. Everything that no plan may do makes it panic.
 
 #![allow(dead_code)]
 
+pub mod chaos;
+mod group;
+
+use std::collections::{BTreeSet, VecDeque};
+
 use granary_planner::check::lint;
 use granary_planner::observed::*;
-use granary_planner::plan::{Plan, Step};
+use granary_planner::plan::{Move, Plan, Step};
 use granary_planner::{Desired, Observed, plan};
 
 pub const ID: &str = "c0";
+/// ms that pass in a round.
+const ROUND_MS: u64 = 10_000;
+/// Rounds within which every world has to settle.
+const ROUNDS: usize = 2000;
+/// Rounds that a failure prints.
+const HISTORY: usize = 20;
 
 pub fn desired(replicas: u32, factor: u32, shards: u32) -> Desired {
     Desired {
@@ -16,25 +27,61 @@ pub fn desired(replicas: u32, factor: u32, shards: u32) -> Desired {
         shards,
         replace_after_ms: Some(300_000),
         paused: false,
-        draining: Default::default(),
+        draining: Vec::new(),
     }
 }
 
 pub struct World {
     pub desired: Desired,
+    /// The truth; what a plan is made from may be less (see `chaos`).
     pub observed: Observed,
     pub zones: u32,
-    /// Replicas that targets gained so far.
+    /// Replicas of data shards that targets gained so far.
     pub moved: usize,
+    /// Nodes that nobody hears.
+    pub dead: BTreeSet<u64>,
+    /// (shard, node) that targets gained and lost since the wish or the world last changed: nothing may be in both.
+    gained: BTreeSet<(u32, u64)>,
+    lost: BTreeSet<(u32, u64)>,
+    /// Nodes whose drain began since then: none may be cancelled.
+    drained: BTreeSet<u64>,
     next_node: u64,
     seed: u64,
+    /// The last rounds, for people who read a failure.
+    history: VecDeque<(Plan, Observed)>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (plan, observed) in &self.history {
+                println!("----\n{plan}");
+                for shard in observed.cluster.known().iter().flat_map(|cluster| &cluster.shards) {
+                    let replicas: Vec<_> = shard.replicas.iter().map(|r| (r.node, r.role, r.caught_up)).collect();
+                    println!("shard {} target {:?} leader {:?} {replicas:?}", shard.id, shard.target, shard.leader);
+                }
+            }
+        }
+    }
 }
 
 impl World {
     pub fn empty(desired: Desired, zones: u32, seed: u64) -> Self {
         let cluster = Seen::Unknown("no node runs".to_owned());
         let observed = Observed { cluster_id: None, founded: false, places: vec![], cluster };
-        Self { desired, observed, zones, moved: 0, next_node: 1, seed: seed | 1 }
+        Self {
+            desired,
+            observed,
+            zones,
+            moved: 0,
+            dead: BTreeSet::new(),
+            gained: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            drained: BTreeSet::new(),
+            next_node: 1,
+            seed: seed | 1,
+            history: VecDeque::new(),
+        }
     }
 
     /// A settled world.
@@ -45,11 +92,27 @@ impl World {
         world
     }
 
-    fn chance(&mut self, percent: u64) -> bool {
+    /// The wish or the world changed: what was done until now may be undone for a reason.
+    pub fn new_era(&mut self) {
+        self.drained.clear();
+        self.members_changed();
+    }
+
+    /// Replicas may be moved again for a reason.
+    fn members_changed(&mut self) {
+        self.gained.clear();
+        self.lost.clear();
+    }
+
+    fn random(&mut self, below: usize) -> usize {
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
         self.seed ^= self.seed << 17;
-        self.seed % 100 < percent
+        (self.seed >> 20) as usize % below.max(1)
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.random(100) < percent
     }
 
     pub fn cluster(&mut self) -> &mut Cluster {
@@ -60,28 +123,46 @@ impl World {
     }
 
     pub fn plan(&self) -> Plan {
-        let plan = plan(&self.desired, &self.observed);
-        let problems = lint(&self.desired, &self.observed, &plan);
-        assert!(problems.is_empty(), "{problems:?}\n{plan}\n{:?}", self.observed);
+        self.plan_from(&self.observed)
+    }
+
+    fn plan_from(&self, seen: &Observed) -> Plan {
+        let plan = plan(&self.desired, seen);
+        let problems = lint(&self.desired, seen, &plan);
+        assert!(problems.is_empty(), "{problems:?}\n{plan}\n{seen:?}");
+        let disruptive = plan.steps.iter().filter(|planned| planned.step.is_disruptive()).count();
+        assert!(disruptive <= 1, "{plan}");
+        if seen.founded && seen.cluster.fresh().is_none() {
+            let starts = plan.steps.iter().all(|planned| matches!(planned.step, Step::StartNode { .. }));
+            assert!(starts, "more than starts while the cluster does not answer:\n{plan}");
+        }
         plan
     }
 
-    /// Runs until settled; panics when that takes too long.
+    /// Runs until settled, and checks that it stays so; panics when that takes too long.
     pub fn run(&mut self) {
         let mut last = String::new();
-        for _ in 0..3000 {
+        for _ in 0..ROUNDS {
             let plan = self.plan();
             if plan.is_settled() {
+                for _ in 0..5 {
+                    self.pass();
+                    assert!(self.plan().is_settled(), "settled, and then:\n{}", self.plan());
+                }
                 return;
             }
             last = plan.render();
             self.apply(&plan);
             self.pass();
         }
-        panic!("not settled after 3000 rounds:\n{last}");
+        panic!("not settled after {ROUNDS} rounds:\n{last}");
     }
 
     pub fn apply(&mut self, plan: &Plan) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back((plan.clone(), self.observed.clone()));
         for planned in &plan.steps {
             self.step(&planned.step);
         }
@@ -91,10 +172,12 @@ impl World {
         self.observed.places.iter_mut().find(|place| place.index == index).expect("place")
     }
 
+    /// The blank disk at this place becomes a new node.
     fn node(&mut self, index: u32) -> Node {
         let id = self.next_node;
         self.next_node += 1;
         let place = self.place(index);
+        assert!(matches!(place.disk, Seen::Fresh(Disk::Blank { uuid: Some(_) })), "not blank: {place:?}");
         place.disk = Seen::Fresh(Disk::Member { cluster_id: ID.to_owned(), node_id: id });
         let (name, domains) = (place.name.clone(), place.domains.clone());
         Node { id, name, draining: false, domains, silent_for_ms: 0, read_only: false, leaders_away: false }
@@ -104,48 +187,90 @@ impl World {
         match step {
             Step::MintClusterId => self.observed.cluster_id = Some(ID.to_owned()),
             Step::StartNode { index } => self.start(*index),
-            Step::Found { founders } => {
-                let nodes: Vec<Node> = founders.iter().map(|index| self.node(*index)).collect();
-                let on: Vec<u64> = nodes.iter().map(|node| node.id).collect();
-                self.observed.cluster = Seen::Fresh(Cluster {
-                    cluster_id: ID.to_owned(),
-                    map_version: 1,
-                    replication_factor: self.desired.replication_factor,
-                    shard_count: self.desired.shards,
-                    nodes,
-                    shards: vec![shard(0, &on)],
-                    stop_reserved: None,
-                });
-            }
+            Step::Found { founders } => self.found(founders),
             Step::NoteFounded => self.observed.founded = true,
             Step::Join { index } => {
                 let node = self.node(*index);
                 self.cluster().nodes.push(node);
+                self.members_changed();
             }
             Step::CreateShards { placements } => {
-                let new: Vec<Shard> = placements.iter().map(|(id, nodes)| shard(*id, nodes)).collect();
+                assert_eq!(self.cluster().shards.len(), 1, "created twice");
+                let new: Vec<Shard> = placements.iter().map(|(id, nodes)| group::shard(*id, nodes)).collect();
                 self.cluster().shards.extend(new);
             }
-            Step::Reconfigure { moves } => {
-                for change in moves {
-                    let shard = &mut self.cluster().shards[change.shard as usize];
-                    let new = change.nodes.iter().filter(|node| !shard.target.contains(node)).count();
-                    shard.target = change.nodes.clone();
-                    if change.shard != 0 {
-                        self.moved += new;
-                    }
-                }
-            }
+            Step::Reconfigure { moves } => moves.iter().for_each(|change| self.reconfigure(change)),
             Step::TransferLeaders { transfers } => {
                 for (shard, node) in transfers {
                     self.cluster().shards[*shard as usize].leader = Some(*node);
                 }
             }
-            Step::Drain { node } => self.mark(*node, true),
-            Step::CancelDrain { node } => self.mark(*node, false),
-            Step::RemoveNode { node } => self.cluster().nodes.retain(|other| other.id != *node),
-            Step::RetirePlace { index } => self.observed.places.retain(|place| place.index != *index),
+            Step::Drain { node } => {
+                self.drained.insert(*node);
+                self.members_changed();
+                self.mark(*node, true);
+            }
+            Step::CancelDrain { node } => {
+                assert!(!self.drained.contains(node), "the drain of node {node} is cancelled, with nothing changed");
+                self.members_changed();
+                self.mark(*node, false);
+            }
+            Step::RemoveNode { node } => self.remove(*node),
+            Step::RetirePlace { index } => self.retire(*index),
         }
+    }
+
+    fn found(&mut self, founders: &[u32]) {
+        assert!(self.observed.cluster.fresh().is_none(), "founded twice");
+        let nodes: Vec<Node> = founders.iter().map(|index| self.node(*index)).collect();
+        let on: Vec<u64> = nodes.iter().map(|node| node.id).collect();
+        self.observed.cluster = Seen::Fresh(Cluster {
+            cluster_id: ID.to_owned(),
+            map_version: 1,
+            replication_factor: self.desired.replication_factor,
+            shard_count: self.desired.shards,
+            nodes,
+            shards: vec![group::shard(0, &on)],
+            stop_reserved: None,
+        });
+    }
+
+    fn reconfigure(&mut self, change: &Move) {
+        let id = change.shard;
+        let shard = &mut self.cluster().shards[id as usize];
+        if shard.version != change.expected_version {
+            return;
+        }
+        let before = std::mem::replace(&mut shard.target, change.nodes.clone());
+        for node in change.nodes.iter().copied().filter(|node| !before.contains(node)) {
+            assert!(!self.lost.contains(&(id, node)), "shard {id} goes back to node {node}, with nothing changed");
+            self.gained.insert((id, node));
+            self.moved += usize::from(id != 0);
+        }
+        for node in before.into_iter().filter(|node| !change.nodes.contains(node)) {
+            assert!(!self.gained.contains(&(id, node)), "shard {id} leaves node {node} again, with nothing changed");
+            self.lost.insert((id, node));
+        }
+    }
+
+    fn remove(&mut self, node: u64) {
+        for shard in &self.cluster().shards {
+            let needed = shard.target.contains(&node) || shard.replicas.iter().any(|replica| replica.node == node);
+            assert!(!needed, "node {node} was removed from under {shard:?}");
+        }
+        self.cluster().nodes.retain(|other| other.id != node);
+        self.dead.remove(&node);
+    }
+
+    fn retire(&mut self, index: u32) {
+        let place = self.place(index).clone();
+        let nodes = &self.cluster().nodes;
+        let member = nodes.iter().any(|node| match place.disk {
+            Seen::Fresh(Disk::Member { node_id, .. }) => node.id == node_id,
+            _ => node.name == place.name,
+        });
+        assert!(!member, "the place of a member was retired: {place:?}");
+        self.observed.places.retain(|place| place.index != index);
     }
 
     fn mark(&mut self, node: u64, draining: bool) {
@@ -156,9 +281,12 @@ impl World {
 
     fn start(&mut self, index: u32) {
         if let Some(place) = self.observed.places.iter_mut().find(|place| place.index == index) {
+            let stopped = place.process == Seen::Fresh(Process::Stopped);
             place.process = Seen::Fresh(Process::Running);
-            if matches!(place.disk.fresh(), Some(Disk::Blank { .. } | Disk::Gone)) {
-                place.disk = Seen::Fresh(Disk::Blank { uuid: Some(format!("again-{index}")) });
+            match place.disk {
+                Seen::Fresh(Disk::Member { node_id, .. }) if stopped => self.hear(node_id),
+                Seen::Fresh(Disk::Member { .. }) => {}
+                _ => place.disk = Seen::Fresh(Disk::Blank { uuid: Some(format!("again-{index}")) }),
             }
             return;
         }
@@ -175,46 +303,56 @@ impl World {
         self.observed.places.sort_by_key(|place| place.index);
     }
 
-    /// Some groups get a step further.
+    /// Time passes: some groups get a step further.
     pub fn pass(&mut self) {
         if self.observed.cluster.fresh().is_none() {
             return;
         }
-        let count = self.cluster().shards.len();
-        for at in 0..count {
+        let dead = self.dead.clone();
+        for node in self.cluster().nodes.iter_mut().filter(|node| dead.contains(&node.id)) {
+            node.silent_for_ms += ROUND_MS;
+        }
+        for at in 0..self.cluster().shards.len() {
             if self.chance(70) {
-                let dead: Vec<u64> =
-                    self.cluster().nodes.iter().filter(|n| n.silent_for_ms > 2000).map(|node| node.id).collect();
-                walk(&mut self.cluster().shards[at], &dead);
+                group::walk(&mut self.cluster().shards[at], &dead);
             }
         }
     }
 
-    /// The node's place is wiped: its process runs on an empty disk.
-    pub fn wipe(&mut self, node: u64) {
-        self.silence(node, 5_000);
-        let name = self.cluster().nodes.iter().find(|n| n.id == node).expect("node").name.clone();
-        for place in self.observed.places.iter_mut().filter(|place| place.name == name) {
-            place.disk = Seen::Fresh(Disk::Blank { uuid: Some("wiped".to_owned()) });
-        }
-    }
-
-    /// The node is not heard; its shards elect others.
+    /// The node is not heard for so long already; its shards elect others.
     pub fn silence(&mut self, node: u64, ms: u64) {
+        self.new_era();
+        self.dead.insert(node);
+        let dead = self.dead.clone();
         for other in self.cluster().nodes.iter_mut().filter(|other| other.id == node) {
             other.silent_for_ms = ms;
         }
         for shard in &mut self.cluster().shards {
-            for replica in shard.replicas.iter_mut().filter(|replica| replica.node == node) {
-                replica.caught_up = false;
-            }
-            if shard.leader == Some(node) {
-                shard.leader = shard.replicas.iter().find(|replica| replica.caught_up).map(|replica| replica.node);
-                shard.fresh = shard.leader.is_some();
-            }
+            group::elect(shard, &dead);
         }
     }
 
+    /// The node is heard again.
+    pub fn hear(&mut self, node: u64) {
+        self.new_era();
+        self.dead.remove(&node);
+        for other in self.cluster().nodes.iter_mut().filter(|other| other.id == node) {
+            other.silent_for_ms = 0;
+        }
+    }
+
+    fn place_of(&mut self, node: u64) -> Option<&mut Place> {
+        let name = self.cluster().nodes.iter().find(|other| other.id == node)?.name.clone();
+        self.observed.places.iter_mut().find(|place| place.name == name)
+    }
+
+    /// The node's disk is wiped: its process runs on an empty one.
+    pub fn wipe(&mut self, node: u64) {
+        self.silence(node, 5_000);
+        self.place_of(node).expect("place").disk = Seen::Fresh(Disk::Blank { uuid: Some("wiped".to_owned()) });
+    }
+
+    /// (node, replicas, leaders) of data shards.
     pub fn counts(&mut self) -> Vec<(u64, usize, usize)> {
         let cluster = self.cluster();
         let data = || cluster.shards.iter().filter(|shard| shard.id != 0);
@@ -224,40 +362,18 @@ impl World {
         };
         cluster.nodes.iter().map(|node| count(node.id)).collect()
     }
-}
 
-pub fn shard(id: u32, nodes: &[u64]) -> Shard {
-    let replicas = nodes.iter().map(|node| Replica { node: *node, role: Role::Voter, caught_up: true }).collect();
-    Shard { id, version: 1, leader: nodes.first().copied(), fresh: true, replicas, target: nodes.to_vec(), bytes: 100 }
-}
-
-/// Learner, caught up, joint, done: one of these a call.
-fn walk(shard: &mut Shard, dead: &[u64]) {
-    let target = shard.target.clone();
-    let there = |shard: &Shard, node: u64| shard.replicas.iter().any(|replica| replica.node == node);
-    let joint = shard.replicas.iter().any(|replica| replica.role == Role::Outgoing);
-    if joint {
-        shard.replicas.retain(|replica| replica.role != Role::Outgoing);
-    } else if let Some(node) = target.iter().copied().find(|node| !there(shard, *node)) {
-        shard.replicas.push(Replica { node, role: Role::Learner, caught_up: false });
-        return;
-    } else if shard.replicas.iter().any(|r| r.role == Role::Learner && !r.caught_up && !dead.contains(&r.node)) {
-        for replica in shard.replicas.iter_mut().filter(|r| r.role == Role::Learner && !dead.contains(&r.node)) {
-            replica.caught_up = true;
-        }
-        return;
-    } else if shard.replicas.iter().any(|r| !target.contains(&r.node) || r.role == Role::Learner) {
-        if shard.replicas.iter().any(|r| target.contains(&r.node) && r.role == Role::Learner && !r.caught_up) {
-            return;
-        }
-        for replica in &mut shard.replicas {
-            replica.role = if target.contains(&replica.node) { Role::Voter } else { Role::Outgoing };
-        }
-    } else {
-        return;
+    /// Replicas of data shards on these nodes.
+    pub fn held(&mut self, nodes: &[u64]) -> usize {
+        self.counts().into_iter().filter(|(id, ..)| nodes.contains(id)).map(|(_, replicas, _)| replicas).sum()
     }
-    shard.version += 1;
-    if !shard.leader.is_some_and(|leader| there(shard, leader)) {
-        shard.leader = shard.replicas.iter().find(|r| r.caught_up && r.role == Role::Voter).map(|r| r.node);
+
+    /// Panics unless replicas and leaders are within 1.
+    pub fn assert_even(&mut self) {
+        let counts = self.counts();
+        let spread = |of: fn(&(u64, usize, usize)) -> usize| {
+            counts.iter().map(of).max().unwrap_or(0) - counts.iter().map(of).min().unwrap_or(0)
+        };
+        assert!(spread(|c| c.1) <= 1 && spread(|c| c.2) <= 1, "{counts:?}");
     }
 }
