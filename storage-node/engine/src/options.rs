@@ -46,6 +46,9 @@ impl EngineOptions {
         options.set_write_buffer_size(memtable_bytes / MEMTABLES as usize);
         options.set_max_write_buffer_number(MEMTABLES);
         options.set_max_background_jobs(self.background_jobs);
+        // Each store has one writing thread: what helps several to share costs one alone.
+        options.set_allow_concurrent_memtable_write(false);
+        options.set_enable_write_thread_adaptive_yield(false);
         options.set_max_open_files(OPEN_FILES);
         options.set_bytes_per_sync(1 << 20);
         options.set_wal_bytes_per_sync(512 << 10);
