@@ -39,3 +39,23 @@ async fn one_right_seed_among_wrong_ones_is_enough() {
     let nobody = granary_tests::ports::free().unwrap().to_string();
     moves_at_once(|peers| vec![nobody.clone(), peers[1].clone()]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_swap_their_addresses_are_not_taken_for_each_other() {
+    let mut cluster = Cluster::of_three(4).await.unwrap();
+    let client = cluster.client().await.unwrap();
+    client.put("key", "value").await.unwrap();
+    cluster.nodes[0].kill();
+    cluster.nodes[1].kill();
+    let (first, second) = (cluster.nodes[0].ports, cluster.nodes[1].ports);
+    (cluster.nodes[0].ports, cluster.nodes[1].ports) = (second, first);
+    cluster.nodes[0].start().unwrap();
+    cluster.nodes[1].start().unwrap();
+    cluster.whole().await.unwrap();
+    for (index, id) in [(0, 1), (1, 2), (2, 3)] {
+        assert_eq!(cluster.nodes[index].id().await.unwrap(), id);
+    }
+    assert_eq!(client.get("key").await.unwrap().unwrap().value, "value", "the client finds the leaders again");
+    client.put("key", "after").await.unwrap();
+    cluster.replicas_are_equal().await.unwrap();
+}

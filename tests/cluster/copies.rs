@@ -1,9 +1,9 @@
 //! Disks that were lost or copied: a wiped node is a new node, and a copy beside the living node is let in by nobody
 //! (HAZARDS H1, H2).
 
-use granary_proto::admin::RemoveNodeRequest;
+use granary_proto::admin::{JoinRequest, RemoveNodeRequest};
 use granary_tests::{
-    cluster::Cluster,
+    cluster::{Cluster, Shape},
     node::{LIMIT, Node, copy_directory},
     wait::until,
 };
@@ -89,4 +89,28 @@ async fn an_old_copy_of_a_disk_is_refused_beside_the_living_node() {
 async fn a_copy_that_was_started_as_often_as_the_living_node_is_refused_too() {
     let (cluster, copy) = copied(1).await;
     is_refused(cluster, copy, "they run on copies of one disk").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_cluster_is_let_in_nowhere_and_both_clusters_are_named() {
+    let alone = Shape { nodes: 1, factor: 1, shards: 4 };
+    let (cluster, mut other) = (Cluster::found(alone).await.unwrap(), Cluster::found(alone).await.unwrap());
+    let stranger = &mut other.nodes[0];
+    stranger.kill();
+    stranger.seeds = vec![cluster.nodes[0].ports.peer.to_string()];
+    stranger.start().unwrap();
+    stranger.logged("who answers Hello is not let in").await.unwrap();
+    let said = stranger.log();
+    assert!(said.contains(&cluster.cluster_id) && said.contains(&other.cluster_id), "{said}");
+    let join = JoinRequest {
+        cluster_id: cluster.cluster_id.clone(),
+        seeds: other.nodes[0].seeds.clone(),
+        operator_token: cluster.token,
+    };
+    let refused = other.nodes[0].admin().unwrap().join(join).await.unwrap_err();
+    assert!(refused.message().contains(&cluster.cluster_id) && refused.message().contains(&other.cluster_id));
+    assert_eq!(cluster.state().await.unwrap().nodes.len(), 1);
+    for one in [cluster, other] {
+        one.client().await.unwrap().put("key", "value").await.unwrap();
+    }
 }
