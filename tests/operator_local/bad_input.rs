@@ -40,7 +40,11 @@ async fn a_spec_that_is_not_valid_starts_nothing_and_the_error_names_field_value
 
 const LATER: [Bad; 6] = [
     ("shards: 4", "shards: 8", &["spec.shards is 8", "its value at creation, 4"]),
-    ("replicationFactor: 1", "replicationFactor: 3", &["spec.replicationFactor is 3", "its value at creation, 1"]),
+    (
+        "replicas: 1\n  replicationFactor: 1",
+        "replicas: 3\n  replicationFactor: 3",
+        &["spec.replicationFactor is 3", "its value at creation, 1"],
+    ),
     ("replicationFactor: 1", "replicationFactor: 2", &["spec.replicationFactor is 2", "1, 3 or 5"]),
     ("replicas: 1", "replicas: 0", &["spec.replicas is 0", "1 to 100"]),
     ("replicas: 1", "replicaz: 1", &["spec.replicaz", "allowed: "]),

@@ -88,6 +88,9 @@ impl StoreThread {
         if !self.input(first, reports) {
             return false;
         }
+        // Whoever is about to say something more says it now: under load one drain then serves many, and an idle machine
+        // comes back at once.
+        std::thread::yield_now();
         for _ in 0..MAX_EVENTS {
             let input = match self.control.try_recv() {
                 Err(TryRecvError::Empty) if self.pressure.has_room() => self.intake.try_recv(),

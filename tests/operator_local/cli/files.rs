@@ -1,10 +1,21 @@
 //! load and verify.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{
+    fs::{self, Permissions},
+    os::unix::{
+        fs::{PermissionsExt as _, symlink},
+        process::CommandExt as _,
+    },
+    process::Command,
+};
+
+use granary_tests::programs;
 
 use crate::fixture::{Fixture, says};
 
 const MIB: usize = 1 << 20;
+/// A user without rights.
+const NOBODY: u32 = 65_534;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_is_loaded_and_verified_and_files_that_are_left_out_are_named_and_counted() {
@@ -42,6 +53,10 @@ async fn a_directory_is_loaded_and_verified_and_files_that_are_left_out_are_name
     let wrong = cluster.granary(&["verify", directory, "-o", "json"]).await;
     assert_eq!((wrong.code, wrong.json().unwrap()["wrong_count"].as_u64()), (1, Some(2)));
 
+    // A special file without an end is refused, not read into memory.
+    let endless = cluster.granary(&["load", directory, "--lines", "/dev/zero"]).await;
+    assert_eq!(endless.code, 1);
+    says(&endless.stderr, &["/dev/zero", "not a regular file"]);
     let missing = cluster.granary(&["load", "/nowhere/at/all"]).await;
     assert_eq!(missing.code, 1);
     says(&missing.stderr, &["cannot read /nowhere/at/all"]);
@@ -50,18 +65,25 @@ async fn a_directory_is_loaded_and_verified_and_files_that_are_left_out_are_name
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_read_is_named_and_the_others_are_stored() {
     let cluster = Fixture::up(1, 1, 4).await;
-    let files = cluster.scratch.path().join("files");
-    fs::create_dir_all(&files).unwrap();
+    let (files, program) = (cluster.scratch.path().join("files"), cluster.scratch.path().join("granary"));
+    fs::create_dir_all(files.join("locked")).unwrap();
     fs::write(files.join("good"), "good").unwrap();
-    // Nobody, root neither, can read this one: it has a size, and each read of its beginning fails.
-    let unreadable = std::path::Path::new("/proc/self/mem");
-    assert!(fs::read(unreadable).is_err());
-    let output = cluster.granary(&["load", files.to_str().unwrap(), "--lines", "/proc/self/mem"]).await;
-    assert_eq!(output.code, 1);
-    says(&output.stderr, &["cannot read /proc/self/mem"]);
-
-    let output = cluster.granary(&["load", "/proc/self/task"]).await;
-    assert_eq!(output.code, 1, "{}", output.text());
-    says(&output.stderr, &["could not be read", "/mem: ", "run it again"]);
-    says(&output.text(), &["unreadable"]);
+    fs::write(files.join("secret"), "secret").unwrap();
+    fs::set_permissions(files.join("secret"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(files.join("locked"), Permissions::from_mode(0)).unwrap();
+    // Nothing is secret for root, so that the command has to run as somebody else.
+    fs::copy(programs::path("granary").unwrap(), &program).unwrap();
+    fs::set_permissions(cluster.scratch.path(), Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(&program);
+    command.args(["load", files.to_str().unwrap(), "--endpoints", &cluster.endpoints().unwrap().join(",")]);
+    if fs::read(files.join("secret")).is_ok() {
+        command.uid(NOBODY);
+    }
+    let output = command.output().unwrap();
+    let (text, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(1), "{text} {errors}");
+    says(&errors, &["could not be read", "files/secret: Permission denied", "files/locked: Permission denied"]);
+    says(&errors, &["2 keys were not stored", "run it again"]);
+    says(&text, &["loaded 1 keys", "2 unreadable"]);
+    cluster.holds("good", "good").await;
 }
