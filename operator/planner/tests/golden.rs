@@ -1,5 +1,7 @@
 //! Whole plans as users read them, a file each. Refresh: `GRANARY_BLESS=1 cargo test -p granary-planner`.
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod sim;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! The linter against plans that are known to be bad.
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod sim;
 
 use granary_planner::Plan;

@@ -1,5 +1,7 @@
 //! How long a plan takes; printed, not asserted, as other work shares the machine. See it with `-- --nocapture`.
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod sim;
 
 use std::time::Instant;
