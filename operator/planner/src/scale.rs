@@ -55,7 +55,7 @@ fn leave_or_stay(view: &View<'_>, plan: &mut Plan) {
         }
         // A silent node may turn out to be the one too many: its replacement has joined, and why it was lost is not
         // seen in this round.
-        let silent: Vec<_> = view.silent().map(|node| node.id).collect();
+        let silent: Vec<_> = view.unheard().map(|node| node.id).collect();
         if !silent.is_empty() {
             let message = format!(
                 "{} to leave when node {} is heard again, lost, or drained by hand",

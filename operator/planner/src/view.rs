@@ -129,6 +129,11 @@ impl<'a> View<'a> {
         self.cluster.nodes.iter().filter(|node| self.is_silent(node))
     }
 
+    /// Nodes that are not heard just now, not lost.
+    pub fn unheard(&self) -> impl Iterator<Item = &'a Node> {
+        self.cluster.nodes.iter().filter(|node| node.silent_for_ms > HEARD_MS && !self.is_lost(node.id))
+    }
+
     /// Whether a node is silent long enough to get nothing new, and not lost.
     pub fn is_silent(&self, node: &Node) -> bool {
         node.silent_for_ms >= SILENT_MS && !self.is_lost(node.id)
