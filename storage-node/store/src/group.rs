@@ -133,8 +133,6 @@ impl Group {
             max_committed_size_per_ready: config.max_apply_bytes,
             check_quorum: true,
             pre_vote: true,
-            // Followers learn what is committed with the next append or heartbeat: half the messages under load.
-            skip_bcast_commit: true,
             ..raft::Config::default()
         };
         let durable = recovered.truncated.index;
