@@ -1,8 +1,15 @@
 //! kill -9 at random points, of one node, of two, of all, under a writer: nothing acknowledged is lost, and the replicas
 //! are equal at an equal applied index.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
+use granary_client::{Change, Client, Expected, Swapped};
 use granary_tests::{cluster::Cluster, node::LIMIT, wait::until, writer::Writer};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 
@@ -46,4 +53,50 @@ async fn nothing_acknowledged_is_lost_when_nodes_are_killed_at_random_points() {
     println!("{checked:?}, {unknown} unknown");
     assert_eq!(checked.lost, 0, "{:?}", writer.errors());
     cluster.replicas_are_equal().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_increment_is_applied_once_however_often_its_leader_dies() {
+    const KILLS: usize = 6;
+    let mut cluster = Cluster::of_three(1).await.unwrap();
+    let client = cluster.client().await.unwrap();
+    client.put("counter", "0").await.unwrap();
+    let done = Arc::new(AtomicU64::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let counting = tokio::spawn(count(client.clone(), done.clone(), stop.clone()));
+    for _ in 0..KILLS {
+        let before = done.load(Ordering::Relaxed);
+        until("increments go on", LIMIT, || {
+            let more = done.load(Ordering::Relaxed) - before;
+            std::future::ready(if more >= 20 { Ok(()) } else { Err(format!("{more} of 20")) })
+        })
+        .await
+        .unwrap();
+        let leader = cluster.place(cluster.leader(1).await.unwrap()).await.unwrap();
+        cluster.nodes[leader].kill();
+        cluster.nodes[leader].start().unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    counting.await.unwrap();
+    let held = number(&client).await.0;
+    println!("{held} increments over {KILLS} kills of the leader");
+    assert_eq!(held, done.load(Ordering::Relaxed), "each was applied once");
+}
+
+/// Adds one again and again; nobody else writes, so a refusal would mean that an increment was applied twice.
+async fn count(client: Client, done: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) {
+        let (held, revision) = number(&client).await;
+        let next = Change::Put((held + 1).to_string().into());
+        match client.compare_and_set("counter", Expected::Revision(revision), next).await.unwrap() {
+            Swapped::Done { .. } => done.fetch_add(1, Ordering::Relaxed),
+            Swapped::Refused(now) => panic!("{held} at revision {revision} became {now:?} by itself"),
+        };
+    }
+}
+
+/// The counter and its revision.
+async fn number(client: &Client) -> (u64, u64) {
+    let value = client.get("counter").await.unwrap().unwrap();
+    (std::str::from_utf8(&value.value).unwrap().parse().unwrap(), value.revision)
 }

@@ -9,7 +9,7 @@ use granary_proto::kv::{pipe_request::Request, pipe_response::Response, *};
 use granary_tests::{
     cluster::Cluster,
     node::{LIMIT, Node},
-    pipe::unary,
+    pipe::{Pipe, unary},
     wait::until,
 };
 
@@ -104,4 +104,45 @@ async fn a_stale_read_is_served_within_its_bound_and_refused_beyond_it() {
         node.resume();
     }
     until("the follower serves again", LIMIT, || served(BOUND_MS)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_stood_still_never_answers_from_the_lease_it_had() {
+    const READS: usize = 8;
+    let cluster = Cluster::of_three(1).await.unwrap();
+    let client = cluster.client().await.unwrap();
+    client.put("key", "first").await.unwrap();
+    let get = || Request::Get(GetRequest { key: "key".into(), ..Default::default() });
+    let (mut answered, mut refused) = (0, 0);
+    for round in 0..5 {
+        let leader = &cluster.nodes[cluster.place(cluster.leader(1).await.unwrap()).await.unwrap()];
+        let mut pipes = Vec::new();
+        for _ in 0..4 {
+            pipes.push(Pipe::open(leader).await.unwrap());
+        }
+        leader.pause();
+        // Acknowledged by the two others, who have a leader of their own by then.
+        let value = format!("round {round}");
+        client.put("key", value.clone()).await.unwrap();
+        for pipe in &mut pipes {
+            for _ in 0..READS {
+                pipe.send(get()).await.unwrap();
+            }
+        }
+        leader.resume();
+        for pipe in &mut pipes {
+            for _ in 0..READS {
+                match pipe.next().await.unwrap().1 {
+                    Response::Get(got) => {
+                        assert_eq!(got.value, value, "a stale read in round {round}");
+                        answered += 1;
+                    }
+                    Response::Error(_) => refused += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        cluster.whole().await.unwrap();
+    }
+    println!("{answered} reads answered with the newest value, {refused} refused");
 }
