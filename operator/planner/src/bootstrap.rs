@@ -1,5 +1,5 @@
 //! From nothing to a founded cluster with its shards: mint the id, start the first places, found, note it, create.
-//! Must not found where anything is unknown, or twice (OPERATOR.md section 2, STORAGE-NODE.md section 2).
+//! Must not found where anything is unknown, or twice.
 
 use crate::desired::Desired;
 use crate::observed::{Cluster, Disk, Observed, Place};

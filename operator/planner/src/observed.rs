@@ -1,5 +1,4 @@
-//! What was seen. Each datum says whether it is fresh, stale or unknown; unknown is never treated as absent
-//! (OPERATOR.md section 1, rule 2).
+//! What was seen. Each datum says whether it is fresh, stale or unknown; unknown is never treated as absent.
 
 use serde::{Deserialize, Serialize};
 

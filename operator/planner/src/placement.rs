@@ -1,4 +1,4 @@
-//! Where replicas and leaders best are: failure domains first, then even counts (OPERATOR.md, "Placement").
+//! Where replicas and leaders best are: failure domains first, then even counts.
 //! Turns nodes and shards into bins and items for `even`; does not know what may be moved now.
 
 use std::collections::BTreeMap;

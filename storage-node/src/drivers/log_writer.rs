@@ -1,5 +1,5 @@
 //! The log writer: a thread that drains everything in flight for all shards into one write with one sync, and then
-//! completes it in order (STORAGE-NODE.md section 5).
+//! completes it in order.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! What a member finds on its disk at start, turned into running replicas (STORAGE-NODE.md section 5, "Start").
+//! What a member finds on its disk at start, turned into running replicas.
 
 use std::collections::{BTreeMap, BTreeSet};
 

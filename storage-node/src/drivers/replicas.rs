@@ -1,4 +1,4 @@
-//! Which replicas live here: made from the cluster map, destroyed on their group's word (STORAGE-NODE.md section 1).
+//! Which replicas live here: made from the cluster map, destroyed on their group's word.
 //!
 //! A replica's record is synced before its first message; a tombstone is synced before anything of it goes, so that an id
 //! that was here once can never live here again (HAZARDS H2).

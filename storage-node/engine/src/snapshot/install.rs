@@ -1,5 +1,5 @@
 //! Puts a received snapshot in place of a shard's rows, so that a crash leaves the old state, the new state, or a marker
-//! that says to empty the shard and ask again (HAZARDS H10; STORAGE-NODE.md section 5).
+//! that says to empty the shard and ask again (HAZARDS H10).
 
 use granary_common::{ShardId, SlotRange};
 use granary_machine::shard;

@@ -1,4 +1,4 @@
-//! The table of answers, by which a retried write is applied once (STORAGE-NODE.md, section 7, "Retries").
+//! The table of answers, by which a retried write is applied once.
 //!
 //! One row a (client, sequence number) with its answer, and one row a client that lists those numbers. A client's rows
 //! go when it says that it has the answers, or when it was silent for [`ANSWERS_KEPT_MS`] by the leaders' clocks in the

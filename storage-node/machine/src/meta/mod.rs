@@ -1,6 +1,6 @@
 //! The machine of the meta shard: what a command does to the cluster map and to the two holds beside it.
 //!
-//! It decides what *shall* be; what a group *is* it only writes down when told (STORAGE-NODE.md, section 1). It cannot see
+//! It decides what *shall* be; what a group *is* it only writes down when told. It cannot see
 //! who is alive: checks that need it (would every shard keep a quorum?) are made by the leader before it proposes.
 //! Time is the leader's clock in the entry; the clocks of two leaders may differ, so holds may last longer or shorter by
 //! that difference.

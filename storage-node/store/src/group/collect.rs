@@ -105,7 +105,7 @@ impl Group {
     }
 
     /// The answer to a heartbeat says nothing about the log, so it need not wait for the disk once its term is synced:
-    /// else two followers on slow disks would depose a healthy leader (DEPENDENCIES section 7).
+    /// else two followers on slow disks would depose a healthy leader.
     fn send_what_claims_nothing(
         &mut self,
         held: Vec<raft::eraftpb::Message>,
