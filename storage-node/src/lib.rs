@@ -9,6 +9,7 @@
 pub mod admin;
 mod disk_watch;
 pub mod drivers;
+pub mod exit;
 pub mod grpc;
 pub mod http;
 pub mod map;

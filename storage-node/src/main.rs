@@ -1,9 +1,9 @@
 //! The program: reads the options, begins to log, and runs the node until it is asked to stop.
 
-use std::{backtrace::Backtrace, error::Error, panic, process::ExitCode};
+use std::{backtrace::Backtrace, error::Error, panic};
 
 use clap::Parser as _;
-use granary_node::{node, options::Options, telemetry};
+use granary_node::{exit::exit, node, options::Options, telemetry};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -13,13 +13,13 @@ const WORKERS: usize = 2;
 /// Threads for what may wait for the disk, such as pages of scans; more of it waits its turn.
 const BLOCKING_THREADS: usize = 64;
 
-fn main() -> ExitCode {
+fn main() {
     let options = Options::parse();
     match run(options) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => exit(0),
         Err(error) => {
             eprintln!("granary-node: {}", one_line(&*error));
-            ExitCode::FAILURE
+            exit(1)
         }
     }
 }
@@ -33,8 +33,10 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()?;
-    runtime.block_on(node::run(options))?;
-    Ok(())
+    let outcome = runtime.block_on(node::run(options));
+    // Whatever still runs there ends with the process.
+    runtime.shutdown_background();
+    Ok(outcome?)
 }
 
 /// A panic is a broken invariant. The node ends at once, so that nothing goes on upon it, and starts again from its disk.
