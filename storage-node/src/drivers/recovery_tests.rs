@@ -117,7 +117,7 @@ fn a_destruction_that_was_cut_off_is_finished() {
     write_state(stores, 15, 6);
     let record = ReplicaRecord { shard_id: SHARD.0, replica_id: REPLICA.0, ..ReplicaRecord::default() };
     let mut batch = LogBatch::new();
-    batch.put_record(ReplicaRecord { destroying: true, ..record.clone() });
+    batch.put_record(ReplicaRecord { destroying: true, ..record });
     stores.raft.write(batch).unwrap();
     let found = recover(stores, TAIL).unwrap();
     assert!(found.replicas.is_empty());

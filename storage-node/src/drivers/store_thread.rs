@@ -181,7 +181,7 @@ impl StoreThread {
     fn discard_snapshots(&mut self) {
         let gone = self.undecided.extract_if(.., |(shard, id)| !self.store.awaits_snapshot(*shard, *id));
         for received in gone.filter_map(|(_, id)| self.inbox.take(id)) {
-            let _ = self.worker.send(worker::Job::Discard(received));
+            let _ = self.worker.send(worker::Job::Discard(Box::new(received)));
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) enum Job {
     Fetch(Fetch),
     Export(ShardId, ReplicaId),
     /// A received snapshot that nobody wants: its files go.
-    Discard(Received),
+    Discard(Box<Received>),
 }
 
 /// Snapshots that are offered, by id. The files go when the last send of them has ended.
