@@ -194,13 +194,8 @@ impl Group {
 
     fn change_membership(&mut self, entry: &Entry) -> Option<MembershipChange> {
         debug_assert_eq!(convert::entry_from_raft(entry).kind, EntryKind::ConfChange);
-        let change = match membership::decode(&entry.context) {
-            Ok(change) => change,
-            Err(error) => {
-                tracing::error!(shard = self.shard.0, index = entry.index, %error, "a membership entry does not decode");
-                MembershipEntry::default()
-            }
-        };
+        let change =
+            membership::decode(&entry.context).unwrap_or_else(|error| undecodable(self.shard, entry.index, &error));
         match self.node.apply_conf_change(&membership::change_of(&change)) {
             Ok(conf) => {
                 let conf_state = convert::conf_state_from_raft(&conf);
@@ -278,4 +273,11 @@ impl Group {
         let ready = self.reads_waiting.extract_if(.., |(index, _)| *index <= applied);
         out.answers.extend(ready.flat_map(|(_, tickets)| tickets).map(|ticket| (ticket, Answer::ReadReady)));
     }
+}
+
+/// An entry of an unknown kind stops the node, it is never skipped: replicas that read it differently would differ for
+/// ever. A panic ends the process (see the node's `main`).
+#[expect(clippy::panic, reason = "a committed entry that cannot be read is a broken invariant")]
+fn undecodable(shard: granary_common::ShardId, index: u64, error: &prost::DecodeError) -> MembershipEntry {
+    panic!("the membership entry {index} of {shard} does not decode: {error}")
 }

@@ -34,11 +34,7 @@ impl Group {
             ProgressState::Probe => progress.matched >= last && progress.pending_request_snapshot == 0,
             ProgressState::Snapshot => false,
         };
-        Progress {
-            active,
-            caught_up: active && (own || caught_up),
-            matched: progress.matched,
-        }
+        Progress { active, caught_up: active && (own || caught_up), matched: progress.matched }
     }
 
     fn walk_view(&self) -> WalkView {
