@@ -100,3 +100,19 @@ async fn number(client: &Client) -> (u64, u64) {
     let value = client.get("counter").await.unwrap().unwrap();
     (std::str::from_utf8(&value.value).unwrap().parse().unwrap(), value.revision)
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_node_is_let_in_again_as_soon_as_it_is_back() {
+    let mut cluster = Cluster::of_three(4).await.unwrap();
+    for round in 0..24 {
+        let victim = round % 3;
+        let started = std::time::Instant::now();
+        cluster.nodes[victim].kill();
+        cluster.nodes[victim].start().unwrap();
+        cluster.whole().await.unwrap();
+        println!("round {round}: whole after {:?}", started.elapsed());
+        // Its connections broke, so nobody waits until the process that died has been silent for long.
+        let said = cluster.nodes[victim].log();
+        assert!(!said.contains("two processes may run on copies of one disk"), "round {round}: {said}");
+    }
+}

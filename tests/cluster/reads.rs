@@ -1,8 +1,11 @@
 //! What reads see while nodes die and stand still.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use granary_proto::kv::{pipe_request::Request, pipe_response::Response, *};
@@ -43,14 +46,17 @@ async fn a_reader_never_sees_a_value_go_back_while_each_node_is_killed_in_turn()
         number
     });
     let mut highest = 0;
-    let mut reads = 0;
+    let (mut reads, mut longest) = (0, Duration::ZERO);
     for round in 0..6 {
         cluster.nodes[round % 3].kill();
         let mut of_round = 0;
         let mut restarted = false;
         while of_round < 60 || !restarted {
             for node in cluster.nodes.iter().filter(|node| node.runs()) {
-                if let Some(number) = number_at(node).await {
+                let asked = Instant::now();
+                let answer = number_at(node).await;
+                longest = longest.max(asked.elapsed());
+                if let Some(number) = answer {
                     assert!(number >= highest, "{} reads {number} behind {highest}", node.name);
                     highest = number;
                     of_round += 1;
@@ -65,7 +71,7 @@ async fn a_reader_never_sees_a_value_go_back_while_each_node_is_killed_in_turn()
     }
     stop.store(true, Ordering::Relaxed);
     let written = writer.await.unwrap();
-    println!("{reads} reads, {written} writes");
+    println!("{reads} reads, the longest took {longest:?}; {written} writes");
     assert_eq!(client.get("number").await.unwrap().unwrap().value, written.to_string());
 }
 

@@ -207,8 +207,18 @@ impl Cluster {
         .await
     }
 
-    /// Waits until every shard has a leader, and every replica of every target has caught up, and no other is left.
+    /// Waits until every running member is ready, every shard has a leader, every replica of every target has caught up, and
+    /// no other is left.
     pub async fn whole(&self) -> Result<GetClusterStateResponse> {
+        // First: what the leader of the meta shard knows may be 2 s old.
+        for node in self.nodes.iter().filter(|node| node.runs()) {
+            until(&format!("{} is ready", node.name), LIMIT * 2, || async {
+                let known = node.identify().await.map_err(|error| error.to_string())?;
+                let is_member = known.sender.is_some_and(|sender| sender.node_id != 0);
+                if known.ready || !is_member { Ok(()) } else { Err(known.not_ready_reason) }
+            })
+            .await?;
+        }
         let shards = self.shape.shards as usize + 1;
         self.state_until("every shard is whole", LIMIT * 2, |state| match state.shards.len() == shards {
             true => first_unfinished(state).map_or(Ok(()), Err),
