@@ -98,8 +98,11 @@ async fn a_node_of_another_cluster_is_let_in_nowhere_and_both_clusters_are_named
     let stranger = &mut other.nodes[0];
     stranger.kill();
     stranger.seeds = vec![cluster.nodes[0].ports.peer.to_string()];
+    stranger.env = vec![("RUST_LOG".into(), "info,granary_node::transport=debug".into())];
     stranger.start().unwrap();
-    stranger.identify().await.unwrap();
+    for named in ["no answer to Hello", &cluster.cluster_id, &other.cluster_id] {
+        stranger.logged(named).await.unwrap();
+    }
     let join = JoinRequest {
         cluster_id: cluster.cluster_id.clone(),
         seeds: other.nodes[0].seeds.clone(),
