@@ -90,7 +90,8 @@ impl Peers {
 
     /// Takes an answer over: noted under the node that gave it, whoever was meant. False: not a member of this cluster.
     fn answered(&self, address: &str, meant: Option<NodeId>, answer: HelloResponse) -> bool {
-        let Some(sender) = answer.sender else { return false };
+        // A blank node may become who is meant: while a cluster is founded, each sees the others so for a moment.
+        let Some(sender) = answer.sender.filter(|sender| !sender.cluster_id.is_empty()) else { return false };
         let is_meant = meant.is_none_or(|meant| meant.0 == sender.node_id);
         if let Some(meant) = meant.filter(|_| !is_meant) {
             tracing::info!(address, %meant, answered = %NodeId(sender.node_id), "another node than meant answers there");

@@ -25,12 +25,15 @@ pub struct Acknowledged {
     pub data: Bytes,
 }
 
+/// Data and context of an entry, and the term of the one before it.
+type Content = (Bytes, Bytes, Option<u64>);
+
 #[derive(Default)]
 pub struct Checks {
     /// Who leads, by (shard, term).
     leaders: BTreeMap<(u32, u64), u64>,
     /// What an entry is, and the term before it, by (shard, index, term).
-    entries: BTreeMap<(u32, u64, u64), (Bytes, Bytes, Option<u64>)>,
+    entries: BTreeMap<(u32, u64, u64), Content>,
     /// Every entry ever applied: (shard, index).
     applied: BTreeMap<(u32, u64), (Entry, wire::ConfState, map::Group)>,
     pub acknowledged: BTreeMap<u32, Vec<Acknowledged>>,

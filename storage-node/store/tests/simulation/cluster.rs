@@ -174,10 +174,12 @@ impl Cluster {
             return;
         }
         let role = |group: &map::Group, id| group.replicas.iter().find(|r| r.id == id).map(map::Replica::role);
-        let spent = |id| match (role(&before, id), role(&group, id)) {
-            (Some(_), None | Some(ReplicaRole::Outgoing)) => true,
-            (Some(ReplicaRole::Voter | ReplicaRole::Outgoing), Some(ReplicaRole::Learner)) => true,
-            _ => false,
+        let spent = |id| {
+            matches!(
+                (role(&before, id), role(&group, id)),
+                (Some(_), None | Some(ReplicaRole::Outgoing))
+                    | (Some(ReplicaRole::Voter | ReplicaRole::Outgoing), Some(ReplicaRole::Learner))
+            )
         };
         let mut target = self.target_of(shard);
         let mut changed = false;
