@@ -11,7 +11,7 @@ use bytes::Bytes;
 use granary_common::limits::{MAX_KEY, MAX_VALUE};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, input};
 
 /// Bytes of content held in memory at a time, whatever the number of requests in flight.
 const MEMORY: usize = 64 * 1024 * 1024;
@@ -70,8 +70,11 @@ impl Corpus {
             corpus.walk(root);
         }
         for path in &source.lines {
-            let text = fs::read(path);
-            let text = text.map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))?;
+            let failed = |error| Failure::failed(format!("cannot read {}: {error}", path.display()));
+            if !fs::metadata(path).map_err(failed)?.is_file() {
+                return Err(Failure::failed(format!("cannot read {}: it is not a regular file", path.display())));
+            }
+            let text = fs::read(path).map_err(failed)?;
             corpus.add_lines(&Bytes::from(text), path);
         }
         Ok(corpus)
@@ -145,7 +148,10 @@ impl Item {
             Content::File { path, size } => {
                 let units = (*size as usize / UNIT + 1) as u32;
                 let room = memory.0.clone().acquire_many_owned(units).await.ok();
-                match tokio::fs::read(path).await {
+                match input::content(path).await {
+                    Ok(content) if content.len() > MAX_VALUE => {
+                        Err(format!("{}: it had {size} bytes, and now has more than {MAX_VALUE}", path.display()))
+                    }
                     Ok(content) => Ok((content.into(), room)),
                     Err(error) => Err(format!("{}: {error}", path.display())),
                 }

@@ -1,29 +1,34 @@
-//! Where a value comes from: an argument, a file or standard input.
+//! Where a value comes from: an argument, a file or standard input. Never more than a byte over the largest value is
+//! read, so that a source without an end is refused like any value that is too long.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
+use granary_common::limits::MAX_VALUE;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::failure::Failure;
 
 /// The value given as `text`, else the content of `file`, else standard input up to its end.
 pub async fn value(text: Option<String>, file: Option<PathBuf>) -> Result<Bytes, Failure> {
-    match (text, file) {
-        (Some(text), _) => Ok(text.into()),
-        (None, Some(path)) if path != Path::new("-") => read(&path).await,
-        (None, _) => {
-            let mut bytes = Vec::new();
-            let limit = granary_common::limits::MAX_VALUE as u64 + 1;
-            let read = tokio::io::stdin().take(limit).read_to_end(&mut bytes).await;
-            read.map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
-            Ok(bytes.into())
-        }
-    }
+    let (read, name) = match (text, file) {
+        (Some(text), _) => return Ok(text.into()),
+        (None, Some(path)) if path != Path::new("-") => (content(&path).await, path.display().to_string()),
+        (None, _) => (bounded(tokio::io::stdin()).await, "standard input".to_owned()),
+    };
+    read.map(Bytes::from).map_err(|error| Failure::failed(format!("cannot read {name}: {error}")))
 }
 
-/// The content of a file.
-pub async fn read(path: &Path) -> Result<Bytes, Failure> {
-    let content = tokio::fs::read(path).await;
-    content.map(Bytes::from).map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))
+/// The content of a file, or its beginning when it is longer than a value may be.
+pub async fn content(path: &Path) -> io::Result<Vec<u8>> {
+    bounded(tokio::fs::File::open(path).await?).await
+}
+
+async fn bounded(source: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(MAX_VALUE as u64 + 1).read_to_end(&mut bytes).await?;
+    Ok(bytes)
 }

@@ -28,13 +28,24 @@ pub struct Sight {
 }
 
 impl Sight {
-    /// Peer addresses of running members, for calls that any node passes on.
+    /// Peer addresses of running members, for calls that any node passes on. A node of another cluster is none: it would
+    /// answer for that one, and take orders for it.
     pub fn members(&self) -> Vec<String> {
-        let members = self.observed.places.iter().filter(|place| {
-            matches!(place.process.fresh(), Some(Process::Running))
-                && matches!(place.disk.known(), Some(Disk::Member { .. }))
-        });
+        let members =
+            self.observed.places.iter().filter(|place| {
+                matches!(place.process.fresh(), Some(Process::Running)) && self.node_at(place).is_some()
+            });
         members.filter_map(|place| place.peer_address.clone()).collect()
+    }
+
+    /// Id of the node of this cluster that the place's disk holds, as far as known.
+    pub fn node_at(&self, place: &Place) -> Option<u64> {
+        match place.disk.known() {
+            Some(Disk::Member { cluster_id, node_id }) if Some(cluster_id) == self.observed.cluster_id.as_ref() => {
+                Some(*node_id)
+            }
+            _ => None,
+        }
     }
 }
 

@@ -5,7 +5,11 @@
 
 use granary_operator::{
     node_admin::{GrpcAdmin, NodeAdmin as _},
-    substrate::local::{layout::Layout, wishes},
+    substrate::local::{
+        layout::Layout,
+        status_file::{leaders, replicas},
+        wishes,
+    },
 };
 use granary_planner::observed::Cluster;
 use granary_proto::admin::GetClusterStateResponse;
@@ -82,8 +86,8 @@ fn list(context: &Context, state: &GetClusterStateResponse, cluster: &Cluster) -
                 draining: node.draining,
                 silent_for_ms: node.silent_for_ms,
                 read_only: node.read_only,
-                replicas: live.replicas,
-                leaders: live.leaders,
+                replicas: replicas(Some(cluster), node.id),
+                leaders: leaders(Some(cluster), node.id),
                 kv_address: addresses.kv,
                 peer_address: addresses.peer,
                 disk_free_bytes: live.disk_free_bytes,

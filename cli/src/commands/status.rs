@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::{Table, presets::NOTHING};
 use granary_operator::{
     clock::unix_ms,
-    substrate::local::status_file::{NodeRow, StatusFile},
+    substrate::local::status_file::{NodeRow, StatusFile, leaders, replicas},
 };
 use granary_planner::observed::Cluster;
 
@@ -82,8 +82,8 @@ fn of_cluster(cluster: &Cluster) -> StatusFile {
             (false, _) => "ready",
         }
         .into(),
-        replicas: count(data().filter(|shard| shard.replicas.iter().any(|replica| replica.node == node.id)).count()),
-        leaders: count(data().filter(|shard| shard.leader == Some(node.id)).count()),
+        replicas: replicas(Some(cluster), node.id),
+        leaders: leaders(Some(cluster), node.id),
     });
     StatusFile {
         cluster_id: Some(cluster.cluster_id.clone()),

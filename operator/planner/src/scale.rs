@@ -63,6 +63,7 @@ fn leave_or_stay(view: &View<'_>, plan: &mut Plan) {
                 list(&silent)
             );
             plan.wait(WaitingReason::Draining, message);
+            forbidden(view, plan);
             return;
         }
         let mut staying: Vec<&Node> = view.active().collect();
@@ -79,6 +80,18 @@ fn leave_or_stay(view: &View<'_>, plan: &mut Plan) {
             );
             plan.step(Step::Drain { node: node.id }, reason);
         }
+    }
+}
+
+/// What the quorum has to say of the node that would leave: which shard, and how many voters would be left.
+fn forbidden(view: &View<'_>, plan: &mut Plan) {
+    let staying: Vec<&Node> = view.active().collect();
+    let Some(node) = least_needed(view, &staying) else { return };
+    if let Err(reasons) = crate::safety::can_stop(view.cluster, node.id)
+        && let Some((first, more)) = reasons.split_first()
+    {
+        let others = if more.is_empty() { String::new() } else { format!(", and {} more like it", more.len()) };
+        plan.wait(WaitingReason::Quorum, format!("without node {}: {first}{others}", node.id));
     }
 }
 

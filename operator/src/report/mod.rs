@@ -6,7 +6,7 @@ pub mod migration;
 use granary_crds::status::{MAX_LINES, Phase, StorageClusterStatus};
 use granary_planner::{
     desired::Desired,
-    observed::{Cluster, Disk, Process, Seen},
+    observed::{Cluster, Process, Seen},
     plan::Plan,
 };
 use k8s_openapi::{
@@ -111,7 +111,7 @@ fn ready_nodes(sight: &Sight, cluster: &Cluster) -> usize {
 pub fn is_ready(sight: &Sight, node: u64) -> bool {
     sight.observed.places.iter().any(|place| {
         let runs = matches!(place.process, Seen::Fresh(Process::Running));
-        let is_it = matches!(place.disk.fresh(), Some(Disk::Member { node_id, .. }) if *node_id == node);
+        let is_it = place.disk.fresh().is_some() && sight.node_at(place) == Some(node);
         runs && is_it && sight.identities.get(&place.index).is_some_and(|identity| identity.ready)
     })
 }

@@ -170,3 +170,14 @@ fn the_rate_is_what_was_copied_in_the_last_seconds_and_a_new_move_does_not_make_
     rate.sample(3_000, 0);
     assert_eq!(rate.bytes_per_second(), None);
 }
+
+#[test]
+fn a_node_of_another_cluster_is_neither_asked_nor_counted_as_ready() {
+    let mut sight = whole();
+    sight.observed.places[1].disk = Seen::Fresh(Disk::Member { cluster_id: "other".into(), node_id: 2 });
+    for place in &mut sight.observed.places {
+        place.peer_address = Some(place.name.clone());
+    }
+    assert_eq!(sight.members(), ["node-0", "node-2"]);
+    assert_eq!(of(&sight, &Plan::default(), 1_000, None).ready_nodes, 2);
+}

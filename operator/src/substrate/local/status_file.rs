@@ -74,7 +74,7 @@ pub struct NodeRow {
     pub kv_address: Option<String>,
     /// host:port of its peer and admin API.
     pub peer_address: Option<String>,
-    /// ready, starting, draining, blank, stopped, silent or unknown.
+    /// ready, starting, draining, blank, foreign (of another cluster), stopped, silent or unknown.
     pub state: String,
     /// Replicas it holds, the meta shard's not counted.
     pub replicas: u32,
@@ -161,10 +161,8 @@ fn rows(sight: &Sight, pids: &BTreeMap<String, u32>) -> Vec<NodeRow> {
 }
 
 fn place_row(place: &Place, sight: &Sight, cluster: Option<&Cluster>, pids: &BTreeMap<String, u32>) -> NodeRow {
-    let id = match place.disk.known() {
-        Some(Disk::Member { node_id, .. }) => *node_id,
-        _ => 0,
-    };
+    // A node of another cluster is no member: nobody is sent to it for this one's data.
+    let id = sight.node_at(place).unwrap_or(0);
     NodeRow {
         id,
         name: place.name.clone(),
@@ -183,17 +181,20 @@ fn state(place: &Place, id: u64, sight: &Sight, cluster: Option<&Cluster>) -> &'
         (Some(Process::Stopped), _) => "stopped",
         (None, _) => "unknown",
         (Some(Process::Running), Some(Disk::Blank { .. })) => "blank",
+        (Some(Process::Running), Some(Disk::Member { .. })) if id == 0 => "foreign",
         (Some(Process::Running), _) if draining => "draining",
         (Some(Process::Running), _) if is_ready(sight, id) => "ready",
         (Some(Process::Running), _) => "starting",
     }
 }
 
-fn replicas(cluster: Option<&Cluster>, id: u64) -> u32 {
+/// Replicas of data shards on a node.
+pub fn replicas(cluster: Option<&Cluster>, id: u64) -> u32 {
     count(cluster, |shard| shard.replicas.iter().any(|replica| replica.node == id))
 }
 
-fn leaders(cluster: Option<&Cluster>, id: u64) -> u32 {
+/// Data shards that a node leads.
+pub fn leaders(cluster: Option<&Cluster>, id: u64) -> u32 {
     count(cluster, |shard| shard.leader == Some(id))
 }
 
