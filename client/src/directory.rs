@@ -142,6 +142,8 @@ impl Directory {
     }
 
     fn install(&self, map: &ClusterMap) {
+        // The first one stays: maps of other clusters are objected to.
+        let _ = self.limits.cluster_id.set(map.cluster_id.clone());
         let mut routes = self.routes.write();
         if map.version > routes.version {
             let fresh = Arc::new(Routes::new(map, &routes, |address| self.link(address)));

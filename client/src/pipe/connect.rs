@@ -1,6 +1,10 @@
 //! Opens a stream, and reads it until it breaks.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use granary_common::limits::MAX_MESSAGE;
 use granary_proto::kv::{PipeRequest, PipeResponse, Welcome, kv_client::KvClient, pipe_response::Response};
@@ -20,9 +24,14 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes that a node may send ahead of our reading.
 const WINDOW: u32 = 16 * 1024 * 1024;
 
-/// What bounds a stream.
+/// Metadata by which a node of another cluster, at an address that was ours once, refuses a stream.
+const MEANT_FOR: &str = "granary-cluster-id";
+
+/// What a stream is opened with. Clones share the cluster's id.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
+    /// Id of the cluster, once the first map told it.
+    pub(crate) cluster_id: Arc<OnceLock<String>>,
     /// For the connection and the welcome.
     pub(crate) connect_timeout: Duration,
     /// Own bound; the node's welcome may lower it.
@@ -34,6 +43,7 @@ pub(crate) struct Limits {
 impl From<&Options> for Limits {
     fn from(options: &Options) -> Self {
         Self {
+            cluster_id: Arc::default(),
             connect_timeout: options.connect_timeout,
             requests: options.max_requests_in_flight,
             bytes: options.max_bytes_in_flight,
@@ -59,7 +69,7 @@ async fn open(address: &str, limits: &Limits) -> Result<Pipe, String> {
         let outgoing = table.await.ok().map(|in_flight| Outgoing { queue: jobs, in_flight });
         futures::StreamExt::flatten(futures::stream::iter(outgoing))
     }));
-    let mut incoming = start(unary.clone(), outgoing).await?;
+    let mut incoming = start(unary.clone(), outgoing, limits.cluster_id.get()).await?;
     let welcome = welcome(&mut incoming).await?;
     let requests = limits.requests.min(welcome.max_requests_in_flight as usize);
     let bytes = limits.bytes.min(welcome.max_bytes_in_flight);
@@ -86,8 +96,14 @@ async fn dial(address: &str) -> Result<Channel, String> {
 async fn start(
     mut client: KvClient<Channel>,
     outgoing: impl futures::Stream<Item = PipeRequest> + Send + 'static,
+    cluster_id: Option<&String>,
 ) -> Result<Streaming<PipeResponse>, String> {
-    client.pipe(outgoing).await.map(tonic::Response::into_inner).map_err(|status| describe(&status))
+    let mut request = tonic::Request::new(outgoing);
+    // An id that is no text cannot come from a node of ours.
+    if let Some(id) = cluster_id.and_then(|id| id.parse().ok()) {
+        request.metadata_mut().insert(MEANT_FOR, id);
+    }
+    client.pipe(request).await.map(tonic::Response::into_inner).map_err(|status| describe(&status))
 }
 
 async fn welcome(incoming: &mut Streaming<PipeResponse>) -> Result<Welcome, String> {

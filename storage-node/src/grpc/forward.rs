@@ -81,7 +81,8 @@ fn leader(refusal: &Error) -> Option<NodeId> {
     refusal.hint.as_ref().map(|hint| hint.leader_node_id).filter(|id| *id != 0).map(NodeId)
 }
 
-/// Refuses a call that was passed on and is meant for another cluster than `own`; a client's own call names none.
+/// Refuses a call, or a Pipe, that is meant for another cluster than `own`: a node that moved may have left its address to
+/// one of another cluster (HAZARDS H28). A caller may name none.
 pub(super) fn check_meant(own: Option<&str>, metadata: &MetadataMap) -> Result<(), Status> {
     match metadata.get(MEANT_FOR) {
         Some(meant) if own.is_none_or(|own| meant.as_bytes() != own.as_bytes()) => {

@@ -135,6 +135,7 @@ impl<E: Execute> Kv for KvService<E> {
     }
 
     async fn pipe(&self, request: Request<Streaming<PipeRequest>>) -> Result<Response<Answers>, Status> {
+        forward::check_meant(self.executor.cluster_id(), request.metadata())?;
         let (executor, metrics) = (self.executor.clone(), self.metrics.clone());
         let answers = pipe::serve(executor, metrics, self.limits, self.stopping.clone(), request.into_inner());
         Ok(Response::new(answers))
