@@ -60,7 +60,8 @@ async fn a_drain_cancelled_at_any_moment_loses_no_write_and_removes_no_node_from
 async fn a_node_drained_by_hand_is_emptied_stays_a_member_and_is_filled_again() {
     let cluster = Fixture::up(4, 3, 8).await;
     cluster.put("key", "value").await;
-    let victim = cluster.node("node-1").id.to_string();
+    let id = cluster.node("node-1").id;
+    let victim = id.to_string();
 
     let unknown = cluster.granary(&["node", "drain", "77"]).await;
     assert_eq!(unknown.code, 3, "{}", unknown.stderr);
@@ -69,15 +70,15 @@ async fn a_node_drained_by_hand_is_emptied_stays_a_member_and_is_filled_again() 
     says(&cluster.done(&["node", "drain", &victim]).await.text(), &["undrain", &victim]);
     cluster
         .status_where("the node is empty", LIMIT, |status| {
-            let empty = draining(status).iter().any(|row| row["id"].to_string() == victim && row["replicas"] == 0);
+            let empty = draining(status).iter().any(|row| row["id"] == id && row["replicas"] == 0);
             empty && status["ready"] == true
         })
         .await
         .unwrap();
     let shards = cluster.shards().await.unwrap();
-    assert!(shards.iter().all(|shard| !shard.nodes.contains(&victim.parse().unwrap())), "{shards:?}");
+    assert!(shards.iter().all(|shard| !shard.nodes.contains(&id)), "{shards:?}");
     let listed = cluster.json(&["node", "list"]).await;
-    let row = listed.as_array().unwrap().iter().find(|row| row["id"].to_string() == victim).unwrap();
+    let row = listed.as_array().unwrap().iter().find(|row| row["id"] == id).unwrap();
     assert_eq!((&row["draining"], &row["replicas"]), (&Value::Bool(true), &Value::from(0)), "{row}");
 
     assert_eq!(cluster.json(&["node", "undrain", &victim]).await["drain"], false);

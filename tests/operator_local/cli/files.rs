@@ -69,8 +69,8 @@ async fn a_file_that_cannot_be_read_is_named_and_the_others_are_stored() {
     fs::create_dir_all(files.join("locked")).unwrap();
     fs::write(files.join("good"), "good").unwrap();
     fs::write(files.join("secret"), "secret").unwrap();
-    fs::set_permissions(files.join("secret"), Permissions::from_mode(0)).unwrap();
-    fs::set_permissions(files.join("locked"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(files.join("secret"), Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(files.join("locked"), Permissions::from_mode(0o000)).unwrap();
     // Nothing is secret for root, so that the command has to run as somebody else.
     fs::copy(programs::path("granary").unwrap(), &program).unwrap();
     fs::set_permissions(cluster.scratch.path(), Permissions::from_mode(0o755)).unwrap();
