@@ -55,13 +55,15 @@ async fn move_leaders_away(member: &Member, limit: Duration) {
     let started = Instant::now();
     let count = || member.store.all_published().iter().filter(|state| could_leave(state)).count();
     let mut left = count();
-    let mut moved_at = started;
+    let (mut least, mut moved_at) = (left, started);
     tracing::info!(leaders = left, "stopping: leaders move away first");
     member.meta.leave();
     while left > 0 && started.elapsed() < limit && moved_at.elapsed() < STUCK {
         tokio::time::sleep(LOOK).await;
         let now = count();
-        if now < left {
+        // Fewer than ever before: nodes that all stop at once hand the same leaders round and round.
+        if now < least {
+            least = now;
             moved_at = Instant::now();
         }
         left = now;
