@@ -22,6 +22,10 @@ use crate::{
     substrate::{Founder, Founding, Start, Substrate, SubstrateError},
 };
 
+/// How long leaders stay away from a node that is about to be started anew, in ms: longer than a stop takes, and over by
+/// itself soon when the operator ends in between.
+const LEADERS_AWAY_MS: u64 = 60_000;
+
 /// Why a step was not done.
 #[derive(Debug, Error)]
 pub enum ApplyError {
@@ -106,6 +110,16 @@ impl Applier<'_> {
             Step::Drain { node } => self.order(Order::Drain(*node)).await?,
             Step::CancelDrain { node } => self.order(Order::CancelDrain(*node)).await?,
             Step::RemoveNode { node } => self.order(Order::RemoveNode(*node)).await?,
+            Step::ReserveStop { node } => self.order(Order::ReserveStop(*node)).await?,
+            Step::LeadersAway { node } => {
+                let request = TransferLeadersRequest {
+                    away_from_node_id: *node,
+                    lease_ms: LEADERS_AWAY_MS,
+                    ..Default::default()
+                };
+                self.order(Order::TransferLeaders(request)).await?;
+            }
+            Step::RestartPlace { index } => self.substrate.restart(*index).await?,
             Step::RetirePlace { index } => self.substrate.retire(*index).await?,
         }
         Ok(None)
@@ -140,7 +154,8 @@ impl Applier<'_> {
     /// Makes the blank node there a member. A founder whose Bootstrap was never sent gets that instead: as node N it is a
     /// voter of the meta shard already, and joining would make it another node.
     async fn join(&mut self, index: u32) -> Result<(), ApplyError> {
-        let (_, address) = self.place(index)?;
+        let (place, address) = self.place(index)?;
+        let domains = Some(Domains { zone: place.domains.zone.clone(), machine: place.domains.machine.clone() });
         let cluster_id = self.cluster_id()?;
         if let Some(founding) = self.sight.founding.as_ref().filter(|founding| self.is_awaited(founding, index)) {
             self.admin.bootstrap(&address, bootstrap(cluster_id, founding)).await?;
@@ -148,7 +163,7 @@ impl Applier<'_> {
         }
         let seeds = self.sight.members();
         let operator_token = self.fence.token(self.admin, &seeds).await?;
-        let request = JoinRequest { cluster_id, seeds: seeds.clone(), operator_token };
+        let request = JoinRequest { cluster_id, seeds: seeds.clone(), operator_token, domains };
         match self.admin.join(&address, request).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.fence.explain(self.admin, &seeds, error).await.into()),

@@ -9,6 +9,7 @@
 //! [`reconcile`] is the only file that knows all of these; none of the others knows a second one's inside.
 
 pub mod apply;
+pub mod care;
 pub mod clock;
 mod crash;
 pub mod desired;

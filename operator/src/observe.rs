@@ -75,6 +75,7 @@ impl Observer {
                 cluster_id: look.cluster_id.clone(),
                 founded: look.founded,
                 places,
+                taken: look.taken.clone(),
                 cluster: Seen::Unknown("no member of the cluster answers".into()),
             },
             founding: look.founding.clone(),

@@ -10,6 +10,7 @@ use granary_planner::{Desired, Plan, check, plan, plan::PlannedStep};
 
 use crate::{
     apply::{Applier, ApplyError},
+    care::care,
     clock::unix_ms,
     desired::desired,
     node_admin::{AdminError, Fence, NodeAdmin},
@@ -78,13 +79,20 @@ impl Reconciler {
     ) -> Result<Round, LoopError> {
         let look = self.substrate.look().await?;
         let (desired, sight, plan) = decide(spec, &look, &mut self.observer, self.admin.as_ref()).await;
-        let (mut notes, mut error) = (look.notes, None);
+        let (mut notes, mut error, mut problems) = (look.notes, None, look.problems);
         match self.apply(&desired, &sight, &plan).await {
             Ok(put_off) => notes.extend(put_off),
             Err(ApplyError::Admin(taken @ AdminError::TakenOver { .. })) => return Err(LoopError::TakenOver(taken)),
             Err(failed) => {
                 tracing::debug!(%failed, "the round ended early");
                 error = Some(failed.to_string());
+            }
+        }
+        // Also after a step that failed: what was left half done is finished whatever else goes wrong.
+        if !desired.paused {
+            match self.substrate.upkeep(&care(&sight)).await {
+                Ok(more) => problems.extend(more),
+                Err(failed) => error = error.or(Some(failed.to_string())),
             }
         }
         notes.extend(error.clone());
@@ -100,6 +108,7 @@ impl Reconciler {
             bytes_per_second: self.rate.bytes_per_second(),
             error: problem.or(error.as_deref()),
             notes: &notes,
+            problems: &problems,
         };
         let status = report(&facts, self.status.as_ref());
         self.status = Some(status.clone());

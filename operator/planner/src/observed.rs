@@ -41,6 +41,9 @@ pub struct Observed {
     pub founded: bool,
     /// Places where the substrate runs (or could restart) a node, in order of index.
     pub places: Vec<Place>,
+    /// Indexes of places that were given up and whose disks still exist: no new place takes one of them.
+    #[serde(default)]
+    pub taken: Vec<u32>,
     /// What the cluster says of itself.
     pub cluster: Seen<Cluster>,
 }
@@ -62,6 +65,12 @@ pub struct Place {
     pub kv_address: Option<String>,
     /// Failure domains; empty where the substrate knows none.
     pub domains: Domains,
+    /// Why its process has to be started anew ("image: granary:0.2.0"); `None` while it runs as asked.
+    #[serde(default)]
+    pub restart: Option<String>,
+    /// Whether a person empties its machine (a cordoned Kubernetes node): it is silent on purpose then.
+    #[serde(default)]
+    pub cordoned: bool,
 }
 
 /// State of a process.
@@ -70,6 +79,8 @@ pub struct Place {
 pub enum Process {
     /// Runs (its admin API may not answer yet).
     Running,
+    /// On its way up, or stuck there: none of its code runs yet, so taking it away takes nothing away.
+    Starting,
     /// Does not run, and is to be started when the place is wanted.
     Stopped,
 }

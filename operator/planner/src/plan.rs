@@ -100,6 +100,21 @@ pub enum Step {
         /// Node id.
         node: u64,
     },
+    /// Reserve the stop of a node, so that no other stops meanwhile (the nodes check CanStop again).
+    ReserveStop {
+        /// Node id.
+        node: u64,
+    },
+    /// Move every leader off a node, and keep them away for a while.
+    LeadersAway {
+        /// Node id.
+        node: u64,
+    },
+    /// Send the process at a place away; it comes back as the spec now asks, on the same disk.
+    RestartPlace {
+        /// Index of the place.
+        index: u32,
+    },
     /// Stop the process at a place whose node was removed, and give its disk up as the substrate's policy says.
     RetirePlace {
         /// Index of the place.
@@ -115,10 +130,13 @@ impl Step {
             | Self::Found { .. }
             | Self::NoteFounded
             | Self::CreateShards { .. }
+            | Self::RestartPlace { .. }
             | Self::RemoveNode { .. }
             | Self::RetirePlace { .. } => false,
             Self::StartNode { .. }
             | Self::Join { .. }
+            | Self::ReserveStop { .. }
+            | Self::LeadersAway { .. }
             | Self::Reconfigure { .. }
             | Self::TransferLeaders { .. }
             | Self::Drain { .. }
@@ -128,7 +146,7 @@ impl Step {
 
     /// Whether it takes a node or a disk away: at most one such step a plan.
     pub fn is_disruptive(&self) -> bool {
-        matches!(self, Self::RemoveNode { .. } | Self::RetirePlace { .. })
+        matches!(self, Self::RemoveNode { .. } | Self::RetirePlace { .. } | Self::RestartPlace { .. })
     }
 }
 
@@ -173,6 +191,8 @@ pub enum WaitingReason {
     Draining,
     /// A silent node is not lost yet.
     NodeSilent,
+    /// Processes are being started anew, one by one.
+    Restarting,
     /// Stopping or removing would leave a shard without a quorum.
     Quorum,
 }
@@ -199,4 +219,10 @@ pub enum DegradedReason {
     ForeignDisk,
     /// The spec changed what is fixed at creation.
     SpecConflict,
+    /// A node is not heard, hung or cut off.
+    NodeSilent,
+    /// A node refuses writes, as its disk is nearly full.
+    DiskFull,
+    /// A node that was started anew does not come back: no other is started anew until it does.
+    RestartStuck,
 }

@@ -72,6 +72,9 @@ impl fmt::Display for Step {
             Self::Drain { node } => write!(f, "drain node {node}"),
             Self::CancelDrain { node } => write!(f, "cancel the drain of node {node}"),
             Self::RemoveNode { node } => write!(f, "remove node {node}"),
+            Self::ReserveStop { node } => write!(f, "reserve the stop of node {node}"),
+            Self::LeadersAway { node } => write!(f, "move leaders off node {node}"),
+            Self::RestartPlace { index } => write!(f, "start the process at place {index} anew"),
             Self::RetirePlace { index } => write!(f, "retire place {index}"),
         }
     }

@@ -7,7 +7,7 @@ use granary_common::limits::MAX_MESSAGE;
 use granary_proto::admin::{
     AcquireOperatorRequest, BootstrapRequest, BootstrapResponse, CancelDrainRequest, DrainRequest,
     GetClusterStateRequest, GetClusterStateResponse, IdentifyRequest, IdentifyResponse, JoinRequest, JoinResponse,
-    ReconfigureOutcome, RemoveNodeRequest, admin_client::AdminClient,
+    ReconfigureOutcome, RemoveNodeRequest, ReserveStopRequest, admin_client::AdminClient,
 };
 use parking_lot::Mutex;
 use tokio::time::timeout;
@@ -146,6 +146,12 @@ async fn give(client: &mut AdminClient<Channel>, token: u64, order: Order) -> Re
         Order::Drain(node_id) => client.drain(DrainRequest { operator_token: token, node_id }).await.map(drop)?,
         Order::CancelDrain(node_id) => {
             client.cancel_drain(CancelDrainRequest { operator_token: token, node_id }).await.map(drop)?;
+        }
+        Order::ReserveStop(node_id) => {
+            let answer = client.reserve_stop(ReserveStopRequest { operator_token: token, node_id }).await?.into_inner();
+            if !answer.allowed {
+                return Err(Status::failed_precondition(answer.reasons.join("; ")));
+            }
         }
         Order::RemoveNode(node_id) => {
             client.remove_node(RemoveNodeRequest { operator_token: token, node_id }).await.map(drop)?;

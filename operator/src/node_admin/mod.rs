@@ -27,6 +27,8 @@ pub enum Order {
     Drain(u64),
     /// Mark a node Active again.
     CancelDrain(u64),
+    /// Reserve the stop of a node (its id): refused when a shard would lose its quorum.
+    ReserveStop(u64),
     /// Take a node off the map.
     RemoveNode(u64),
 }

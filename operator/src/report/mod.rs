@@ -14,7 +14,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use crate::observe::Sight;
+use crate::{observe::Sight, substrate::Problem};
 
 /// What a status is made from.
 pub struct Facts<'a> {
@@ -34,6 +34,8 @@ pub struct Facts<'a> {
     pub error: Option<&'a str>,
     /// What the substrate wants a person to know.
     pub notes: &'a [String],
+    /// What a person has to put right in the substrate.
+    pub problems: &'a [Problem],
 }
 
 /// The status, given the one before it (for the times of its conditions).
@@ -71,6 +73,7 @@ fn is_whole(facts: &Facts<'_>, status: &StorageClusterStatus) -> bool {
     let nodes = u32::try_from(status.replicas).unwrap_or_default();
     fresh
         && facts.plan.is_settled()
+        && facts.problems.is_empty()
         && (facts.desired.replicas..=facts.desired.replicas.saturating_add(draining)).contains(&nodes)
         && status.ready_nodes == status.replicas
         && asked(status.shards, facts.desired.shards)
@@ -81,7 +84,7 @@ fn is_whole(facts: &Facts<'_>, status: &StorageClusterStatus) -> bool {
 fn phase(facts: &Facts<'_>, whole: bool) -> Phase {
     let observed = &facts.sight.observed;
     let shards_made = observed.cluster.known().is_some_and(|cluster| cluster.shards.len() > 1);
-    if !facts.plan.degraded.is_empty() {
+    if !facts.plan.degraded.is_empty() || !facts.problems.is_empty() {
         Phase::Degraded
     } else if facts.desired.paused {
         Phase::Paused
@@ -98,8 +101,9 @@ fn phase(facts: &Facts<'_>, whole: bool) -> Phase {
 
 fn waiting(facts: &Facts<'_>) -> Vec<String> {
     let degraded = facts.plan.degraded.iter().map(|degraded| format!("{:?}: {}", degraded.reason, degraded.message));
+    let problems = facts.problems.iter().map(|problem| format!("{}: {}", problem.reason, problem.message));
     let waiting = facts.plan.waiting.iter().map(|waiting| format!("{:?}: {}", waiting.reason, waiting.message));
-    degraded.chain(waiting).chain(facts.notes.iter().cloned()).collect()
+    degraded.chain(problems).chain(waiting).chain(facts.notes.iter().cloned()).collect()
 }
 
 /// Members whose place runs and says that it is ready.
@@ -131,9 +135,7 @@ fn conditions(
     let fresh = facts.sight.observed.cluster.fresh().is_some();
     let leaders = format!("{} of {} shards have a leader", status.shards_with_leader, facts.desired.shards);
     let available = status.shards > 0 && status.shards == status.shards_with_leader;
-    let degraded = facts.plan.degraded.first();
-    let problem = degraded.map(|degraded| degraded.message.clone()).or(facts.error.map(str::to_owned));
-    let degraded_reason = degraded.map_or("RoundFailed".to_owned(), |degraded| format!("{:?}", degraded.reason));
+    let (degraded_reason, problem) = problem(facts);
     let progressing = !facts.plan.steps.is_empty() || status.migration.is_some();
     let waits = status.waiting.first().cloned().unwrap_or_default();
     let said = |value: bool| if fresh { Some(value) } else { None };
@@ -147,12 +149,7 @@ fn conditions(
             reason(progressing, "Steps", "Settled"),
             format!("{} steps", status.plan_steps),
         ),
-        (
-            "Degraded",
-            Some(problem.is_some()),
-            if problem.is_some() { degraded_reason } else { "AllWell".to_owned() },
-            problem.unwrap_or_default(),
-        ),
+        ("Degraded", Some(problem.is_some()), degraded_reason, problem.unwrap_or_default()),
     ];
     let condition = |(type_, value, reason, message): (&str, Option<bool>, String, String)| {
         let value = value.map_or("Unknown", |value| if value { "True" } else { "False" });
@@ -170,6 +167,20 @@ fn conditions(
         }
     };
     all.into_iter().map(condition).collect()
+}
+
+/// The reason of the condition Degraded and its message: the cluster's own trouble first, then the substrate's, then
+/// what went wrong in this round.
+fn problem(facts: &Facts<'_>) -> (String, Option<String>) {
+    if let Some(degraded) = facts.plan.degraded.first() {
+        (format!("{:?}", degraded.reason), Some(degraded.message.clone()))
+    } else if let Some(problem) = facts.problems.first() {
+        (problem.reason.to_owned(), Some(problem.message.clone()))
+    } else if let Some(error) = facts.error {
+        ("RoundFailed".to_owned(), Some(error.to_owned()))
+    } else {
+        ("AllWell".to_owned(), None)
+    }
 }
 
 fn timestamp(ms: i64) -> Option<Timestamp> {

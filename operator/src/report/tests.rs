@@ -51,6 +51,8 @@ fn whole() -> Sight {
         peer_address: None,
         kv_address: None,
         domains: Domains::default(),
+        restart: None,
+        cordoned: false,
     };
     let cluster = Cluster {
         cluster_id: "c".into(),
@@ -65,6 +67,7 @@ fn whole() -> Sight {
         cluster_id: Some("c".into()),
         founded: true,
         places: (1..=3).map(place).collect(),
+        taken: Vec::new(),
         cluster: Seen::Fresh(cluster),
     };
     let ready = IdentifyResponse { ready: true, ..IdentifyResponse::default() };
@@ -81,6 +84,7 @@ fn of(sight: &Sight, plan: &Plan, now_ms: i64, before: Option<&StorageClusterSta
         bytes_per_second: Some(100),
         error: None,
         notes: &[],
+        problems: &[],
     };
     report(&facts, before)
 }

@@ -22,8 +22,41 @@ pub struct Look {
     pub places: Vec<Place>,
     /// Ids of nodes that a person wants drained.
     pub draining: Vec<u64>,
+    /// Indexes that were given up and whose disks are kept: no new place takes one of them.
+    pub taken: Vec<u32>,
     /// What a person should know, such as why a process does not stay up.
     pub notes: Vec<String>,
+    /// What is wrong with the substrate's own objects and needs a person.
+    pub problems: Vec<Problem>,
+}
+
+/// Something that a person has to put right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// One word, in CamelCase, from the substrate's closed set; the reason of the condition Degraded.
+    pub reason: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// What a substrate may need to know of the cluster to look after what belongs to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Care {
+    /// Every shard has all its voters, alive and caught up, where they shall be, by fresh word.
+    pub whole: bool,
+    /// By fresh word: id of the member at each place (index), for those that are members.
+    pub members: Vec<(u32, u64)>,
+    /// How many nodes must stay up when somebody else wants to stop one; `None`: unknown, leave what is there.
+    pub budget: Option<Budget>,
+}
+
+/// How many nodes may be stopped by others, such as a person who empties a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// One copy only: nothing is gained by holding a stop up.
+    Unguarded,
+    /// This many nodes must be up.
+    AtLeast(u32),
 }
 
 /// The content of Bootstrap, kept before the first one is sent so that each founder gets the same.
@@ -107,6 +140,14 @@ pub trait Substrate: Send + Sync {
     async fn note_founded(&self) -> Result<(), SubstrateError>;
     /// Makes the place if it is not there and starts its process if none runs.
     async fn start_node(&self, index: u32) -> Result<Start, SubstrateError>;
+    /// Sends the process at the place away and starts it anew as the spec now asks, on the same disk. Only after the
+    /// nodes allowed it, or when none of its code runs.
+    async fn restart(&self, index: u32) -> Result<(), SubstrateError>;
+    /// Looks after all that is not a step of a plan: what every cluster has beside its places, sizes, budgets, what was
+    /// left half done. Called once a round, not while paused. Returns what a person should know.
+    async fn upkeep(&self, _care: &Care) -> Result<Vec<Problem>, SubstrateError> {
+        Ok(Vec::new())
+    }
     /// Gives the place up for good: its intent is kept at once, its process stops soon, its disk is kept or deleted.
     async fn retire(&self, index: u32) -> Result<(), SubstrateError>;
 }

@@ -183,6 +183,8 @@ impl Substrate for World {
             peer_address: Some(format!("peer:{index}")),
             kv_address: Some(format!("kv:{index}")),
             domains: Domains::default(),
+            restart: None,
+            cordoned: false,
         };
         Ok(Look {
             cluster_id: state.cluster_id.clone(),
@@ -190,7 +192,9 @@ impl Substrate for World {
             places: state.places.iter().map(place).collect(),
             founding: state.founding.clone(),
             draining: state.draining_wishes.clone(),
+            taken: Vec::new(),
             notes: Vec::new(),
+            problems: Vec::new(),
         })
     }
 
@@ -230,6 +234,10 @@ impl Substrate for World {
             .running = true;
         state.burn().map_err(SubstrateError::Place)?;
         Ok(Start::Started)
+    }
+
+    async fn restart(&self, _: u32) -> Result<(), SubstrateError> {
+        self.state.lock().burn().map_err(SubstrateError::Place)
     }
 
     async fn retire(&self, index: u32) -> Result<(), SubstrateError> {
@@ -370,6 +378,7 @@ impl NodeAdmin for World {
             }
             Order::Drain(node) => state.mark(node, NodeState::Draining),
             Order::CancelDrain(node) => state.mark(node, NodeState::Active),
+            Order::ReserveStop(_) => {}
             Order::RemoveNode(node) => state.remove(node),
         }
         if let Some(map) = &mut state.map {

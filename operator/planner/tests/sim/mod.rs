@@ -68,7 +68,7 @@ impl Drop for World {
 impl World {
     pub fn empty(desired: Desired, zones: u32, seed: u64) -> Self {
         let cluster = Seen::Unknown("no node runs".to_owned());
-        let observed = Observed { cluster_id: None, founded: false, places: vec![], cluster };
+        let observed = Observed { cluster_id: None, founded: false, places: vec![], taken: vec![], cluster };
         Self {
             desired,
             observed,
@@ -217,6 +217,7 @@ impl World {
             }
             Step::RemoveNode { node } => self.remove(*node),
             Step::RetirePlace { index } => self.retire(*index),
+            Step::ReserveStop { .. } | Step::LeadersAway { .. } | Step::RestartPlace { .. } => {}
         }
     }
 
@@ -299,6 +300,8 @@ impl World {
             peer_address: None,
             kv_address: None,
             domains: Domains { zone, machine: String::new() },
+            restart: None,
+            cordoned: false,
         });
         self.observed.places.sort_by_key(|place| place.index);
     }

@@ -31,7 +31,9 @@ pub fn empty() -> Look {
         founding: None,
         places: Vec::new(),
         draining: Vec::new(),
+        taken: Vec::new(),
         notes: Vec::new(),
+        problems: Vec::new(),
     }
 }
 
@@ -65,5 +67,7 @@ pub(super) fn place(layout: &Layout, index: u32, place: &PlaceRecord, running: b
         peer_address: Some(ports::address(place.peer_port)),
         kv_address: Some(ports::address(place.kv_port)),
         domains: Domains::default(),
+        restart: None,
+        cordoned: false,
     }
 }

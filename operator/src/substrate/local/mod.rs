@@ -181,6 +181,13 @@ impl Substrate for Local {
         Ok(Start::Started)
     }
 
+    async fn restart(&self, index: u32) -> Result<(), SubstrateError> {
+        if let Some(node) = self.state.lock().supervised.get_mut(&index) {
+            node.ask_to_stop();
+        }
+        Ok(())
+    }
+
     async fn retire(&self, index: u32) -> Result<(), SubstrateError> {
         let mut state = self.state.lock();
         let mut record = state.record.clone();

@@ -179,6 +179,7 @@ fn state(place: &Place, id: u64, sight: &Sight, cluster: Option<&Cluster>) -> &'
     let draining = cluster.is_some_and(|cluster| cluster.nodes.iter().any(|node| node.id == id && node.draining));
     match (place.process.known(), place.disk.known()) {
         (Some(Process::Stopped), _) => "stopped",
+        (Some(Process::Starting), _) => "starting",
         (None, _) => "unknown",
         (Some(Process::Running), Some(Disk::Blank { .. })) => "blank",
         (Some(Process::Running), Some(Disk::Member { .. })) if id == 0 => "foreign",
