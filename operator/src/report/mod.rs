@@ -58,6 +58,7 @@ pub fn report(facts: &Facts<'_>, before: Option<&StorageClusterStatus>) -> Stora
         waiting: capped(waiting.into_iter()),
         migration: migration::left(facts.plan, cluster, facts.bytes_per_second),
         observed_time: timestamp(facts.now_ms).map(|time| time.to_string()),
+        ..StorageClusterStatus::default()
     };
     let whole = is_whole(facts, &status);
     status.phase = phase(facts, whole);

@@ -1,6 +1,7 @@
 //! What runs nodes. A substrate knows places, disks and processes, and keeps a few facts for the cluster; it knows
 //! neither shards nor the planner's reasons.
 
+pub mod kubernetes;
 pub mod local;
 
 use async_trait::async_trait;
