@@ -107,6 +107,7 @@ async fn a_node_of_another_cluster_is_let_in_nowhere_and_both_clusters_are_named
         cluster_id: cluster.cluster_id.clone(),
         seeds: other.nodes[0].seeds.clone(),
         operator_token: cluster.token,
+        domains: None,
     };
     let refused = other.nodes[0].admin().unwrap().join(join).await.unwrap_err();
     assert!(refused.message().contains(&cluster.cluster_id) && refused.message().contains(&other.cluster_id));

@@ -137,7 +137,8 @@ impl Cluster {
         self.nodes[index].identify().await?;
         let others = self.nodes.iter().enumerate().filter(|(other, node)| *other != index && node.runs());
         let seeds = others.map(|(_, node)| node.ports.peer.to_string()).collect();
-        let request = JoinRequest { cluster_id: self.cluster_id.clone(), seeds, operator_token: self.token };
+        let (cluster_id, operator_token) = (self.cluster_id.clone(), self.token);
+        let request = JoinRequest { cluster_id, seeds, operator_token, domains: None };
         let admin = self.nodes[index].admin()?;
         let joined = until("join", LIMIT, || {
             let (mut admin, request) = (admin.clone(), request.clone());

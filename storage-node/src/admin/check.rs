@@ -168,6 +168,7 @@ mod tests {
             cluster_id: cluster_id.into(),
             seeds: seeds.iter().map(|&seed| seed.to_owned()).collect(),
             operator_token: 1,
+            domains: None,
         };
         assert!(join(&request("c", &["127.0.0.1:7002"])).is_ok());
         assert!(refused(join(&request("", &["127.0.0.1:7002"]))).1.contains("cluster_id"));

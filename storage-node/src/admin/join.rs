@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use granary_common::limits::FEATURE_LEVEL;
 use granary_proto::{
     admin::{JoinRequest, JoinResponse},
+    map::Domains,
     raft::{JoinClusterRequest, JoinClusterResponse},
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -40,7 +41,7 @@ pub(super) async fn join(node: &Arc<Node>, request: JoinRequest) -> Result<JoinR
         uuid: node.uuid.clone(),
         name: node.options.name.clone(),
         addresses: Some(node.options.addresses()),
-        domains: Some(node.options.domains()),
+        domains: Some(domains(request.domains, node.options.domains())),
         feature_level: FEATURE_LEVEL,
         operator_token: request.operator_token,
     };
@@ -48,6 +49,11 @@ pub(super) async fn join(node: &Arc<Node>, request: JoinRequest) -> Result<JoinR
     let map = answer.map.ok_or_else(|| Status::internal("the cluster let this node in, but gave it no map"))?;
     node.join(&request.cluster_id, answer.node_id, map).await?;
     Ok(JoinResponse { node_id: answer.node_id })
+}
+
+/// Where the node runs: who asks it to join knows better than its own options, which a pod's cannot say.
+fn domains(given: Option<Domains>, own: Domains) -> Domains {
+    given.filter(|given| *given != Domains::default()).unwrap_or(own)
 }
 
 /// Asks the seeds in turn, and whomever they name as leader, until one lets the node in or refuses it for good.
@@ -91,4 +97,17 @@ fn is_final(code: Code) -> bool {
             | Code::NotFound
             | Code::PermissionDenied
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_word_on_where_the_node_runs_wins_over_its_options() {
+        let at = |zone: &str| Domains { zone: zone.into(), machine: "m".into() };
+        assert_eq!(domains(Some(at("a")), at("b")), at("a"));
+        assert_eq!(domains(None, at("b")), at("b"));
+        assert_eq!(domains(Some(Domains::default()), at("b")), at("b"), "a caller that knows nothing");
+    }
 }
