@@ -33,6 +33,7 @@ verify: setup
 fix:
 	cargo fmt --all
 	GRANARY_BLESS=1 cargo test $(CARGO_FLAGS) --package granary-planner --package granary-crds
+	GRANARY_BLESS=1 cargo test $(CARGO_FLAGS) --test charts
 
 clean-demo:
 	-target/release/granary --dir target/demo/cluster local destroy --yes
