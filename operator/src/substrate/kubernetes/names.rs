@@ -31,10 +31,17 @@ pub const NODE_ID: &str = "granary.io/node-id";
 pub const REMOVED: &str = "granary.io/removed";
 /// Annotation on a volume: its reclaim policy before the operator changed it to Retain.
 pub const RECLAIM_POLICY: &str = "granary.io/reclaim-policy";
-/// Annotation on a StatefulSet: hash of the user's fields that its template was rendered from.
+/// Annotation on a StatefulSet and its pods: hash of the user's fields that the template was rendered from.
 pub const TEMPLATE_HASH: &str = "granary.io/template-hash";
+/// Annotation beside [`TEMPLATE_HASH`], there and on the pods: the same fields for people, so that a restart can name
+/// its reason.
+pub const TEMPLATE_FIELDS: &str = "granary.io/template-fields";
+/// Annotation on a StatefulSet: why its template was changed last.
+pub const RESTART_REASON: &str = "granary.io/restart-reason";
 /// Annotation on a pod: touched, so that its kubelet looks at its volumes at once.
 pub const TOUCHED: &str = "granary.io/touched";
+/// Label on a volume: namespace of the cluster whose claim it was bound to when its reclaim policy was changed.
+pub const LABEL_NAMESPACE: &str = "granary.io/namespace";
 /// Finalizer of a StorageCluster with deletionPolicy Delete.
 pub const FINALIZER: &str = "granary.io/delete-data";
 
