@@ -8,7 +8,7 @@ The operator's rights in the namespaces whose clusters it runs, and no more. No 
   verbs: [get, list, watch, patch]
 - apiGroups: [granary.io]
   resources: [storageclusters/status]
-  verbs: [get, patch, update]
+  verbs: [patch]
 # Needed to own objects where OwnerReferencesPermissionEnforcement is on (OpenShift).
 - apiGroups: [granary.io]
   resources: [storageclusters/finalizers]
@@ -21,14 +21,18 @@ The operator's rights in the namespaces whose clusters it runs, and no more. No 
   resources: [pods]
   verbs: [get, list, watch, patch, delete]
 - apiGroups: [""]
-  resources: [persistentvolumeclaims, services, serviceaccounts]
+  resources: [persistentvolumeclaims]
   verbs: [get, list, watch, create, patch, delete]
+# One of each a cluster, read by name. What need not be there is deleted; the others go with their owner.
+- apiGroups: [""]
+  resources: [services, serviceaccounts]
+  verbs: [get, create, patch]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, create, patch, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
@@ -38,18 +42,18 @@ The operator's rights in the namespaces whose clusters it runs, and no more. No 
 {{- define "granary.rights.clusterWide" -}}
 - apiGroups: [""]
   resources: [nodes]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [persistentvolumes]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, patch]
 - apiGroups: [storage.k8s.io]
   resources: [storageclasses]
-  verbs: [get, list, watch]
+  verbs: [get]
 {{- end -}}
 
 {{/* In the operator's own namespace: the Lease that elects. */}}
 {{- define "granary.rights.own" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: [get, create, patch, update]
+  verbs: [get, create, update]
 {{- end -}}
