@@ -1,6 +1,22 @@
-//! The last step of the process.
+//! The last step of the process, and what its exit codes mean: for whoever starts it again.
+//!
+//! | code | meaning |
+//! | --- | --- |
+//! | 0 | it was asked to stop, and did |
+//! | 1 | it cannot start, or not go on; the last line of its log says why |
+//! | 2 | wrong usage |
+//! | 74 | a write to the disk failed; the next start goes on from what is durable |
+//! | 78 | the program is older than the cluster or the files on the disk: a newer version is needed |
+//! | 134 | a broken invariant (SIGABRT) |
 
 use std::io::Write as _;
+
+/// It cannot start, or not go on.
+pub const FAILED: i32 = 1;
+/// A write to the disk failed.
+pub const DISK_FAILED: i32 = 74;
+/// The program is older than the cluster or what is on the disk.
+pub const TOO_OLD: i32 = 78;
 
 /// Ends the process with this code at once, without the destructors of static objects: RocksDB's would pull locks from
 /// under its own threads, which live until the end, and turn a clean stop into an abort, or hang.

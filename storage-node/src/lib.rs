@@ -7,7 +7,6 @@
 //! Dependencies point to the right only. `node` wires everything and is the one module that knows everyone.
 
 pub mod admin;
-mod disk_watch;
 pub mod drivers;
 pub mod exit;
 pub mod grpc;
@@ -17,5 +16,6 @@ pub mod member;
 pub mod meta;
 pub mod node;
 pub mod options;
+pub mod space;
 pub mod telemetry;
 pub mod transport;

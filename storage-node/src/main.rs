@@ -3,7 +3,12 @@
 use std::{backtrace::Backtrace, error::Error, panic};
 
 use clap::Parser as _;
-use granary_node::{exit::exit, node, options::Options, telemetry};
+use granary_node::{
+    exit::{FAILED, exit},
+    node::{self, NodeError},
+    options::Options,
+    telemetry,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,7 +24,7 @@ fn main() {
         Ok(()) => exit(0),
         Err(error) => {
             eprintln!("granary-node: {}", one_line(&*error));
-            exit(1)
+            exit(error.downcast_ref::<NodeError>().map_or(FAILED, NodeError::exit_code))
         }
     }
 }

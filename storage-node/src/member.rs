@@ -1,6 +1,6 @@
 //! A node that belongs to a cluster: everything that runs once the disk has an identity.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
 use granary_common::NodeId;
 use granary_engine::{DataStore, RaftStore};
@@ -11,6 +11,7 @@ use crate::{
     map::MapHolder,
     meta::MetaLead,
     options::Options,
+    space::Space,
     transport::Peers,
 };
 
@@ -36,8 +37,8 @@ pub struct Member {
     pub data: Arc<DataStore>,
     /// Logs.
     pub raft: Arc<RaftStore>,
-    /// Writes are refused for lack of disk space.
-    pub read_only: Arc<AtomicBool>,
+    /// What room its disk has.
+    pub space: Arc<Space>,
 }
 
 impl Member {

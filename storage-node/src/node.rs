@@ -2,11 +2,16 @@
 
 mod become_member;
 mod founding;
+mod open;
 mod run;
+mod starting;
 mod stop;
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,14 +19,17 @@ use granary_engine::{Disk, DiskError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    drivers::RecoveryError, grpc::ServeError, http::Readiness, member::Member, options::Options,
+    drivers::RecoveryError, exit, grpc::ServeError, http::Readiness, member::Member, options::Options,
     telemetry::TelemetryError, transport::InboundSlot,
 };
 
 pub use run::run;
 
-/// A disk that is busy with one write for longer than this hangs.
+/// A disk that is busy with one write for longer than this hangs (HAZARDS H24). Much longer than one is slow, for which
+/// leaders only move away: another process would not make it faster.
 const DISK_HANGS: Duration = Duration::from_secs(40);
+/// The store's loop turns once a tick and never waits for a disk: one that has not turned for so long is stuck.
+const STORE_HANGS: Duration = Duration::from_secs(30);
 
 /// Why a node cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +51,13 @@ pub enum NodeError {
         source: std::io::Error,
     },
     /// The cluster does what this build does not know: an older program on a newer disk.
-    #[error("the cluster is at feature level {cluster}, this build can do {own}; start a newer version on this disk")]
+    #[error(
+        "granary-node {version} is too old for this disk: it can do feature level {own}, and the cluster is at feature \
+         level {cluster}; start a newer version on it"
+    )]
     FeatureLevel {
+        /// Of this build.
+        version: &'static str,
         /// Of the cluster, by the copy of its map here.
         cluster: u32,
         /// The highest that this build can do.
@@ -66,6 +79,17 @@ pub enum NodeError {
     Telemetry(#[from] TelemetryError),
 }
 
+impl NodeError {
+    /// What the process ends with; see [`crate::exit`].
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::FeatureLevel { .. } => exit::TOO_OLD,
+            Self::Disk(error) if error.is_of_newer_program() => exit::TOO_OLD,
+            _ => exit::FAILED,
+        }
+    }
+}
+
 /// What the services hold: they serve a blank node too.
 pub struct Node {
     /// As given at start.
@@ -74,8 +98,12 @@ pub struct Node {
     pub uuid: String,
     /// Who has caught up once since the start.
     pub readiness: Readiness,
-    /// Cancelled when the node begins to stop.
+    /// Cancelled when leaders are away and the node takes no more calls.
     pub stopping: CancellationToken,
+    /// Set at SIGTERM, before that.
+    asked_to_stop: AtomicBool,
+    /// Every replica that the map gives this node has run once since the start.
+    was_complete: AtomicBool,
     /// The open directory; held while the node becomes a member, so that this happens once.
     disk: tokio::sync::Mutex<Disk>,
     inbound: InboundSlot,
@@ -91,6 +119,8 @@ impl Node {
             uuid: disk.uuid().to_owned(),
             readiness: Readiness::default(),
             stopping: CancellationToken::new(),
+            asked_to_stop: AtomicBool::new(false),
+            was_complete: AtomicBool::new(false),
             disk: tokio::sync::Mutex::new(disk),
             inbound: InboundSlot::default(),
             member: OnceLock::new(),
@@ -103,16 +133,24 @@ impl Node {
         self.member.get()
     }
 
-    /// Whether it has joined, and every voter it holds has caught up once since the start.
+    /// Whether it has joined, and every voter it holds has caught up once since the start. Neither load nor a replica that
+    /// is to be made here later takes that back.
     ///
     /// # Errors
     /// Why not.
     pub fn check_ready(&self) -> Result<(), String> {
         let replicas = self.member().map(|member| member.store.all_published());
-        self.readiness.check(self.stopping.is_cancelled(), replicas.as_deref()).map_err(|why| why.to_string())?;
+        let stopping = self.asked_to_stop.load(Ordering::Relaxed);
+        self.readiness.check(stopping, replicas.as_deref()).map_err(|why| why.to_string())?;
+        if self.was_complete.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         match self.member() {
             Some(member) if !member.drivers.is_complete() => Err("replicas are still being made here".into()),
-            _ => Ok(()),
+            _ => {
+                self.was_complete.store(true, Ordering::Relaxed);
+                Ok(())
+            }
         }
     }
 
@@ -123,6 +161,9 @@ impl Node {
     pub fn check_alive(&self) -> Result<(), String> {
         match self.member() {
             Some(member) if !member.drivers.is_alive() => Err("a thread of the store has ended".into()),
+            Some(member) if member.store.stands_for() > STORE_HANGS => {
+                Err(format!("the store has done nothing for {} s", STORE_HANGS.as_secs()))
+            }
             Some(member) if member.drivers.log.writing_for() > DISK_HANGS => {
                 Err(format!("the disk has not taken a write for {} s", DISK_HANGS.as_secs()))
             }

@@ -1,11 +1,18 @@
 //! What a node is told at its start: flags, each also an environment variable, checked before anything is touched.
-//! Knows no other part of the node.
+//! Of the rest of the node it knows only the bounds of free space.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Parser, ValueEnum};
+use granary_common::limits::FEATURE_LEVEL;
 use granary_proto::map;
 use thiserror::Error;
+
+use crate::space::Marks;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,6 +58,10 @@ pub struct Options {
     /// Where metrics and probes (/metrics, /livez, /readyz) are served over plain HTTP.
     #[arg(long, env = "GRANARY_METRICS_LISTEN", default_value = "127.0.0.1:7003", value_name = "IP:PORT")]
     pub metrics_listen: SocketAddr,
+    /// Host or IP address under which others reach this node, with the ports of --kv-listen and --peer-listen: in a pod, its
+    /// own address. Not used where --kv-advertise or --peer-advertise say more.
+    #[arg(long, env = "GRANARY_ADVERTISE_HOST", default_value = "", hide_default_value = true, value_name = "HOST")]
+    pub advertise_host: String,
     /// Where clients reach the data API [default: the address of --kv-listen].
     #[arg(long, env = "GRANARY_KV_ADVERTISE", value_name = "HOST:PORT")]
     pub kv_advertise: Option<String>,
@@ -58,7 +69,8 @@ pub struct Options {
     #[arg(long, env = "GRANARY_PEER_ADVERTISE", value_name = "HOST:PORT")]
     pub peer_advertise: Option<String>,
     /// Peer address of another node, to find the cluster again when every known address has changed. Repeat it, or
-    /// separate by commas.
+    /// separate by commas. A name may stand for many nodes, as that of a headless Service does: all are asked, and the
+    /// name is resolved anew each time.
     #[arg(long = "seed", env = "GRANARY_SEEDS", value_delimiter = ',', value_name = "HOST:PORT")]
     pub seeds: Vec<String>,
 
@@ -69,6 +81,11 @@ pub struct Options {
     #[arg(long, env = "GRANARY_MACHINE", default_value = "")]
     pub machine: String,
 
+    /// How long a start waits for another process that still uses --data, in seconds; 0: not at all. Where a process may
+    /// outlive its pod, as after a deletion by force, give years: to wait is better than to start again and again.
+    #[arg(long, env = "GRANARY_LOCK_WAIT_SECONDS", default_value_t = 0, value_name = "SECONDS")]
+    pub lock_wait_seconds: u32,
+
     /// How log lines are written. What is logged is said by RUST_LOG [default: info,raft=warn].
     #[arg(long, env = "GRANARY_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
@@ -77,6 +94,7 @@ pub struct Options {
     #[arg(long, env = "GRANARY_BLOCK_CACHE_MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=1_048_576), value_name = "MIB")]
     pub block_cache_mib: u32,
     /// Fill of the disk, in percent, from which on writes that need space are refused: 50 to 99.
+    /// From 256 MiB of free space down they are refused in any case; on a disk below 1 GiB, from a fourth of it down.
     #[arg(long, env = "GRANARY_READ_ONLY_AT_PERCENT", default_value_t = 95, value_parser = clap::value_parser!(u8).range(50..=99), value_name = "PERCENT")]
     pub read_only_at_percent: u8,
     /// Fill of the disk, in percent, at which they are taken again; below --read-only-at-percent.
@@ -109,6 +127,10 @@ pub struct Options {
     /// How long a node that was asked to stop hands over its leaders and ends its requests, in seconds: 0 to 600.
     #[arg(long, env = "GRANARY_GRACEFUL_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=600), value_name = "SECONDS")]
     pub graceful_seconds: u32,
+
+    /// For tests: does as a build would that can do this feature level only.
+    #[arg(long, env = "GRANARY_FEATURE_LEVEL", default_value_t = FEATURE_LEVEL, value_parser = clap::value_parser!(u32).range(0..=i64::from(FEATURE_LEVEL)), hide = true)]
+    pub feature_level: u32,
 }
 
 /// Options that do not fit together. Each says which flag has which value, and what is allowed.
@@ -165,9 +187,13 @@ impl Options {
         for (flag, listen_flag, advertised, listen) in advertised {
             match advertised {
                 Some(address) => host_and_port(flag, address)?,
+                None if !self.advertise_host.is_empty() => {
+                    host_and_port("advertise-host", &join_host(&self.advertise_host, listen.port()))?;
+                }
                 None if listen.ip().is_unspecified() => {
-                    let problem =
-                        format!("nobody can connect to this address; say with --{flag} where the node is reached");
+                    let problem = format!(
+                        "nobody can connect to this address; say with --advertise-host or --{flag} where the node is reached"
+                    );
                     return Err(refused(listen_flag, listen, problem));
                 }
                 None => {}
@@ -201,8 +227,11 @@ impl Options {
 
     /// Where others reach this node.
     pub fn addresses(&self) -> map::Addresses {
-        let or_listen =
-            |advertised: &Option<String>, listen: SocketAddr| advertised.clone().unwrap_or_else(|| listen.to_string());
+        let or_listen = |advertised: &Option<String>, listen: SocketAddr| match advertised {
+            Some(address) => address.clone(),
+            None if self.advertise_host.is_empty() => listen.to_string(),
+            None => join_host(&self.advertise_host, listen.port()),
+        };
         map::Addresses {
             kv: or_listen(&self.kv_advertise, self.kv_listen),
             peer: or_listen(&self.peer_advertise, self.peer_listen),
@@ -212,6 +241,16 @@ impl Options {
     /// The failure domains.
     pub fn domains(&self) -> map::Domains {
         map::Domains { zone: self.zone.clone(), machine: self.machine.clone() }
+    }
+
+    /// How long a start waits for another process to leave the data directory.
+    pub fn lock_wait(&self) -> Duration {
+        Duration::from_secs(self.lock_wait_seconds.into())
+    }
+
+    /// Bounds of free space, on a disk of `total` bytes.
+    pub fn space_marks(&self, total: u64) -> Marks {
+        Marks::of(total, self.read_only_at_percent, self.writable_at_percent)
     }
 
     /// Length of a tick.
@@ -227,6 +266,14 @@ impl Options {
     /// Longest time that a graceful stop takes.
     pub fn graceful(&self) -> Duration {
         Duration::from_secs(self.graceful_seconds.into())
+    }
+}
+
+/// host:port; an IPv6 address gets its brackets.
+fn join_host(host: &str, port: u16) -> String {
+    match host.parse::<Ipv6Addr>() {
+        Ok(address) => SocketAddr::from((address, port)).to_string(),
+        Err(_) => format!("{host}:{port}"),
     }
 }
 
@@ -288,6 +335,20 @@ mod tests {
         assert_eq!(refused_flag(&advertised), None);
         assert_eq!(options(&advertised).addresses().kv, "node-0.nodes:7001");
         assert_eq!(options(&[]).addresses().peer, "127.0.0.1:7002");
+    }
+
+    #[test]
+    fn an_advertised_host_gets_the_ports_that_are_listened_on() {
+        let everywhere = ["--kv-listen", "0.0.0.0:7001", "--peer-listen", "0.0.0.0:7002"];
+        let advertised = |host: &str, more: &[&str]| {
+            let options = options(&[&everywhere[..], &["--advertise-host", host], more].concat());
+            options.validate().map(|()| options.addresses())
+        };
+        let of = |kv: &str, peer: &str| Ok(map::Addresses { kv: kv.into(), peer: peer.into() });
+        assert_eq!(advertised("10.0.0.7", &[]), of("10.0.0.7:7001", "10.0.0.7:7002"));
+        assert_eq!(advertised("fd00::7", &[]), of("[fd00::7]:7001", "[fd00::7]:7002"));
+        assert_eq!(advertised("node", &["--kv-advertise", "outside:1"]), of("outside:1", "node:7002"));
+        assert_eq!(advertised("", &[]).unwrap_err().flag, "kv-listen", "an empty variable is none");
     }
 
     #[test]

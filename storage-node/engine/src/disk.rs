@@ -129,6 +129,37 @@ pub struct Stores {
     pub staging: Arc<StagingArea>,
 }
 
+impl DiskError {
+    /// Whether there was no room: another try may do better once there is more.
+    pub fn is_lack_of_room(&self) -> bool {
+        // RocksDB gives texts only.
+        let text = self.to_string();
+        ["No space left on device", "Disk quota exceeded"].iter().any(|cause| text.contains(cause))
+    }
+
+    /// Whether a newer program made what this one found.
+    pub fn is_of_newer_program(&self) -> bool {
+        matches!(self, Self::Format { .. } | Self::Store { source: EngineError::Unknown { .. }, .. })
+    }
+}
+
+/// The right to use a data directory, for as long as it is kept or the process lives.
+pub struct DiskLock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl DiskLock {
+    /// Takes the directory, and makes it when it is not there. Never waits.
+    ///
+    /// # Errors
+    /// [`DiskError::InUse`] while another process has it.
+    pub fn take(path: &Path) -> Result<Self, DiskError> {
+        files::create_directories(path)?;
+        Ok(Self { path: path.to_owned(), _file: lock(path)? })
+    }
+}
+
 /// An open data directory. Keep it as long as the stores are used: with it goes the lock.
 pub struct Disk {
     path: PathBuf,
@@ -136,15 +167,19 @@ pub struct Disk {
     uuid: String,
     incarnation: u64,
     stores: Option<Stores>,
-    _lock: File,
+    _lock: Arc<DiskLock>,
 }
 
 impl Disk {
-    /// Locks and opens the directory, makes it when it is not there, and raises the incarnation. The node is blank
-    /// afterwards ([`Disk::stores`] is `None`) or the member that it was.
+    /// Locks and opens the directory.
     pub fn open(path: &Path, options: EngineOptions) -> Result<Self, DiskError> {
-        files::create_directories(path)?;
-        let lock = lock(path)?;
+        Self::open_locked(Arc::new(DiskLock::take(path)?), options)
+    }
+
+    /// Opens a directory that is this process's already, and raises the incarnation. The node is blank afterwards
+    /// ([`Disk::stores`] is `None`) or the member that it was.
+    pub fn open_locked(lock: Arc<DiskLock>, options: EngineOptions) -> Result<Self, DiskError> {
+        let path = &*lock.path;
         let at = Layout { root: path };
         let identity = match IDENTITY.read(&at.identity())? {
             Some(bytes) => Some(decode_identity(&at, &bytes)?),

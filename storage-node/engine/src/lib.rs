@@ -21,7 +21,7 @@ mod space;
 mod testing;
 
 pub use data_store::DataStore;
-pub use disk::{Disk, DiskError, Stores};
+pub use disk::{Disk, DiskError, DiskLock, Stores};
 pub use error::{EngineError, StoreKind};
 pub use files::FileError;
 pub use identity::IDENTITY_FORMAT;

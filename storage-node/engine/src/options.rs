@@ -17,6 +17,8 @@ pub struct EngineOptions {
     pub data_memtable_bytes: usize,
     /// All memtables of `raft/` together, in bytes.
     pub raft_memtable_bytes: usize,
+    /// One of RocksDB's own text logs, in bytes; each store keeps four.
+    pub info_log_bytes: usize,
     /// Threads for flushes and compactions of each store.
     pub background_jobs: i32,
 }
@@ -27,7 +29,26 @@ impl Default for EngineOptions {
             block_cache_bytes: 64 << 20,
             data_memtable_bytes: 96 << 20,
             raft_memtable_bytes: 96 << 20,
+            info_log_bytes: 4 << 20,
             background_jobs: 2,
+        }
+    }
+}
+
+/// Smallest memtables of a store, in bytes.
+const MIN_MEMTABLES: usize = 3 << 20;
+
+impl EngineOptions {
+    /// The default, with less on a disk of `total` bytes that is small: a store writes its memtables twice, to a log that
+    /// takes its space beforehand and to a table, and merges tables into others of the same size.
+    pub fn for_disk(total: u64) -> Self {
+        let default = Self::default();
+        let share = usize::try_from(total / 16).unwrap_or(usize::MAX).max(MIN_MEMTABLES);
+        Self {
+            data_memtable_bytes: default.data_memtable_bytes.min(share),
+            raft_memtable_bytes: default.raft_memtable_bytes.min(share),
+            info_log_bytes: default.info_log_bytes.min(usize::try_from(total / 256).unwrap_or(usize::MAX)),
+            ..default
         }
     }
 }
@@ -36,9 +57,8 @@ impl Default for EngineOptions {
 const MEMTABLES: i32 = 3;
 /// Open files of a store; each costs its index and filter blocks when it is not in the cache.
 const OPEN_FILES: i32 = 512;
-/// RocksDB's own text logs: four of 4 MiB.
+/// RocksDB's own text logs.
 const INFO_LOGS: usize = 4;
-const INFO_LOG_BYTES: usize = 4 << 20;
 
 impl EngineOptions {
     fn common(&self, memtable_bytes: usize) -> Options {
@@ -53,7 +73,7 @@ impl EngineOptions {
         options.set_bytes_per_sync(1 << 20);
         options.set_wal_bytes_per_sync(512 << 10);
         options.set_keep_log_file_num(INFO_LOGS);
-        options.set_max_log_file_size(INFO_LOG_BYTES);
+        options.set_max_log_file_size(self.info_log_bytes);
         options.set_stats_dump_period_sec(0);
         options.set_stats_persist_period_sec(0);
         options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(memtable_bytes, false));

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use granary_common::limits::FEATURE_LEVEL;
 use granary_proto::{
     admin::{BootstrapRequest, BootstrapResponse},
     storage::Identity,
@@ -18,7 +17,7 @@ pub(super) async fn bootstrap(node: &Arc<Node>, request: BootstrapRequest) -> Re
         // Asked again, it finishes a founding that was cut off.
         return node.found(request).await;
     }
-    check::bootstrap(&request, &node.uuid, FEATURE_LEVEL)?;
+    check::bootstrap(&request, &node.uuid, node.options.feature_level)?;
     node.found(request).await
 }
 

@@ -1,6 +1,5 @@
 //! Identify: who this node is, blank or not.
 
-use granary_common::limits::FEATURE_LEVEL;
 use granary_proto::{admin::IdentifyResponse, raft::Sender};
 
 use crate::node::Node;
@@ -13,7 +12,7 @@ pub(super) fn identify(node: &Node) -> IdentifyResponse {
         sender: Some(member.map_or_else(blank, |member| member.sender())),
         name: node.options.name.clone(),
         domains: Some(node.options.domains()),
-        feature_level: FEATURE_LEVEL,
+        feature_level: node.options.feature_level,
         map_version: member.map_or(0, |member| member.map.current().version),
         ready: readiness.is_ok(),
         not_ready_reason: readiness.err().unwrap_or_default(),

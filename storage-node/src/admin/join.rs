@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use granary_common::limits::FEATURE_LEVEL;
 use granary_proto::{
     admin::{JoinRequest, JoinResponse},
     map::Domains,
@@ -42,7 +41,7 @@ pub(super) async fn join(node: &Arc<Node>, request: JoinRequest) -> Result<JoinR
         name: node.options.name.clone(),
         addresses: Some(node.options.addresses()),
         domains: Some(domains(request.domains, node.options.domains())),
-        feature_level: FEATURE_LEVEL,
+        feature_level: node.options.feature_level,
         operator_token: request.operator_token,
     };
     let answer = ask_cluster(&request.seeds, &question).await?;

@@ -13,5 +13,5 @@ pub(crate) fn fatal(what: &str, error: &dyn std::error::Error) -> ! {
     tracing::error!(
         "{what}: {error}{causes}. This node stops now and does not retry; check its disk, then start it again"
     );
-    crate::exit::exit(74)
+    crate::exit::exit(crate::exit::DISK_FAILED)
 }

@@ -301,6 +301,11 @@ impl StoreHandle {
         answer.await.map_err(|_| StoreError::Stopping)
     }
 
+    /// How long the store's loop has not turned: what a node that is stuck is known by.
+    pub fn stands_for(&self) -> Duration {
+        self.board.stands_for()
+    }
+
     /// Requests that could still be taken.
     pub fn free_requests(&self) -> usize {
         self.requests.available_permits()

@@ -6,12 +6,15 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use granary_common::ShardId;
 use granary_store::{Published, Role};
 use parking_lot::RwLock;
 use tokio::sync::watch;
+
+use super::clock;
 
 /// A lease, for one read.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +27,8 @@ pub(crate) struct LeaseView {
 pub(crate) struct Board {
     cells: RwLock<BTreeMap<ShardId, Cell>>,
     changes: watch::Sender<u64>,
+    /// When the store's loop turned last, by [`clock::now_ns`]; 0: it does not run yet, or has ended.
+    turned_ns: AtomicU64,
 }
 
 struct Cell {
@@ -35,7 +40,7 @@ struct Cell {
 
 impl Board {
     pub(crate) fn new() -> Self {
-        Self { cells: RwLock::default(), changes: watch::Sender::new(0) }
+        Self { cells: RwLock::default(), changes: watch::Sender::new(0), turned_ns: AtomicU64::new(0) }
     }
 
     /// Takes over what the store published. Called by the store thread only, before messages leave.
@@ -91,6 +96,19 @@ impl Board {
 
     pub(crate) fn all(&self) -> Vec<Arc<Published>> {
         self.cells.read().values().map(|cell| cell.state.clone()).collect()
+    }
+
+    /// Notes a turn of the store's loop; 0: its last.
+    pub(crate) fn turned(&self, now_ns: u64) {
+        self.turned_ns.store(now_ns, Ordering::Relaxed);
+    }
+
+    /// How long ago the store's loop turned.
+    pub(crate) fn stands_for(&self) -> Duration {
+        match self.turned_ns.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            turned => Duration::from_nanos(clock::now_ns().saturating_sub(turned)),
+        }
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {

@@ -54,6 +54,7 @@ impl StoreThread {
         loop {
             let mut reports = Vec::new();
             let goes_on = self.take_in(next_tick, &mut reports);
+            self.board.turned(clock::now_ns());
             if Instant::now() >= next_tick {
                 self.store.handle(clock::now_ns(), Event::Tick);
                 // A late tick is dropped, never made up: followers must not hurry towards an election.
@@ -63,6 +64,7 @@ impl StoreThread {
             self.act(actions, reports);
             self.discard_snapshots();
             if !goes_on {
+                self.board.turned(0);
                 self.waiters.stop();
                 return;
             }

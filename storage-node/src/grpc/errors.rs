@@ -1,5 +1,7 @@
 //! Refusals of the data API: what each failure becomes on the wire, in one place, and back.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use granary_common::{NodeId, ShardId, SlotRange};
 use granary_machine::kv::{ReadError, kv_error};
@@ -88,6 +90,17 @@ fn preferred_leader(shard: ShardId, map: &ClusterMap) -> Option<NodeId> {
 pub(super) fn read_only() -> Error {
     let message =
         "the disk of this node is nearly full; reads and deletes still work. Delete data or give it more space";
+    kv_error(Reason::ReadOnly, message)
+}
+
+/// The disks of so many of the shard's voters are nearly full that a write would rest on one of them.
+pub(super) fn quorum_read_only(shard: ShardId, full: &BTreeSet<u64>) -> Error {
+    let full: Vec<_> = full.iter().map(u64::to_string).collect();
+    let message = format!(
+        "the disks of nodes {} are nearly full, and {shard} has no majority without them; reads and deletes still work. \
+         Delete data or give them more space",
+        full.join(", ")
+    );
     kv_error(Reason::ReadOnly, message)
 }
 

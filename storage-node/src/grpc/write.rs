@@ -1,6 +1,6 @@
 //! Writes of one shard: the command is made and checked, proposed, and its answer is turned into that of the wire.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use granary_common::{ShardId, slot_of};
@@ -10,6 +10,7 @@ use granary_proto::{
         CompareAndSetRequest, CompareAndSetResponse, DeleteRequest, DeleteResponse, Error, PutRequest, PutResponse,
         TxnRequest, TxnResponse, Write, compare_and_set_request, write::Change,
     },
+    map::ReplicaRole,
     storage::{Answer, Command, command::Operation},
 };
 use granary_store::Role;
@@ -19,6 +20,7 @@ use super::{errors, route};
 use crate::{
     drivers::{Applied, clock, remaining},
     member::Member,
+    space,
 };
 
 /// Sets one key.
@@ -77,9 +79,7 @@ pub(super) async fn propose(
     mut command: Command,
     deadline: Instant,
 ) -> Result<Answer, Error> {
-    if member.read_only.load(Ordering::Relaxed) && needs_space(&command) && leads(member, shard) {
-        return Err(errors::read_only());
-    }
+    check_space(member, shard, &command)?;
     let left = remaining(deadline);
     if left.is_zero() {
         return Err(errors::timeout(shard));
@@ -92,9 +92,23 @@ pub(super) async fn propose(
     }
 }
 
-/// Whoever does not lead says so instead: the leader's disk may have space.
-fn leads(member: &Member, shard: ShardId) -> bool {
-    member.store.published(shard).is_some_and(|state| state.role == Role::Leader)
+/// Refuses what the disk here, or those of a majority of the shard's voters, have no room for. Whoever does not lead says
+/// so instead: the leader's disk may have room.
+fn check_space(member: &Member, shard: ShardId, command: &Command) -> Result<(), Error> {
+    let here = member.space.is_read_only();
+    let Some(full) = member.meta.read_only_nodes().or(here.then(Default::default)) else { return Ok(()) };
+    let Some(state) = member.store.published(shard).filter(|state| state.role == Role::Leader) else { return Ok(()) };
+    if !needs_space(command) {
+        return Ok(());
+    }
+    if here {
+        return Err(errors::read_only());
+    }
+    let voters = state.group.replicas.iter().filter(|replica| replica.role() == ReplicaRole::Voter);
+    if space::blocks_quorum(voters.map(|replica| replica.node_id), &full) {
+        return Err(errors::quorum_read_only(shard, &full));
+    }
+    Ok(())
 }
 
 /// Whether the command can add to what is stored.

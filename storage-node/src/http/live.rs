@@ -1,7 +1,5 @@
 //! What a scrape shows of the running node: read at that moment, kept nowhere.
 
-use std::sync::atomic::Ordering;
-
 use granary_common::ShardId;
 use granary_machine::shard;
 use granary_store::Role;
@@ -68,7 +66,7 @@ pub fn sample(member: &Member) -> Sample {
         shards: shards.collect(),
         map_version: member.map.current().version,
         requests_free: member.store.free_requests(),
-        read_only: member.read_only.load(Ordering::Relaxed),
+        read_only: member.space.is_read_only(),
         raft: StoreSample { syncs: member.raft.syncs(), bytes_written: member.raft.bytes_written() },
         data: StoreSample { syncs: member.data.syncs(), bytes_written: member.data.bytes_written() },
     }

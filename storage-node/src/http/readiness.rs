@@ -13,7 +13,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotReady {
     /// It belongs to no cluster.
-    #[error("the node does not belong to a cluster yet")]
+    #[error("blank: it waits to be asked to found or join a cluster")]
     Blank,
     /// It was asked to stop.
     #[error("the node is stopping")]

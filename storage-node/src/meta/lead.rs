@@ -2,7 +2,7 @@
 //! entries proposed to it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -60,6 +60,8 @@ pub struct MetaLead {
 struct Told {
     leader: Option<NodeId>,
     leaders: Vec<MapLeader>,
+    /// Nodes without room on their disks; `None`: there are none.
+    read_only: Option<Arc<BTreeSet<u64>>>,
     at: Option<Instant>,
 }
 
@@ -157,15 +159,15 @@ impl MetaLead {
         check_member(&map, sender)?;
         let newer = (request.map_version < map.version).then(|| ClusterMap::clone(&map));
         let now = Instant::now();
-        let (accepted, leaders) = {
+        let (accepted, leaders, read_only_node_ids) = {
             let mut view = self.view.lock();
             view.tick(self.leading_term(), now);
             view.retain(&map);
-            (view.record(request, now), view.leaders(now))
+            (view.record(request, now), view.leaders(now), view.read_only_nodes(now))
         };
         self.heard.notify_one();
         let leaders = leaders.iter().map(|(shard, node)| MapLeader { shard_id: shard.0, node_id: node.0 }).collect();
-        Ok(ReportResponse { map: newer, meta_leader_node_id: self.id.0, accepted, leaders })
+        Ok(ReportResponse { map: newer, meta_leader_node_id: self.id.0, accepted, leaders, read_only_node_ids })
     }
 
     /// A map from the meta shard's leader; kept when it is newer.
@@ -252,8 +254,14 @@ impl MetaLead {
     }
 
     /// What an answer to a report told.
-    pub(super) fn take_told(&self, leader: Option<NodeId>, leaders: Vec<MapLeader>) {
-        *self.told.lock() = Told { leader, leaders, at: Some(Instant::now()) };
+    pub(super) fn take_told(&self, leader: Option<NodeId>, leaders: Vec<MapLeader>, read_only: Vec<u64>) {
+        let read_only = (!read_only.is_empty()).then(|| Arc::new(read_only.into_iter().collect()));
+        *self.told.lock() = Told { leader, leaders, read_only, at: Some(Instant::now()) };
+    }
+
+    /// Nodes that refuse writes for lack of disk space, as the meta shard's leader told last; `None`: it told of none.
+    pub fn read_only_nodes(&self) -> Option<Arc<BTreeSet<u64>>> {
+        self.told.lock().read_only.clone()
     }
 
     fn leading_term(&self) -> Option<u64> {

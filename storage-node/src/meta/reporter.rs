@@ -1,9 +1,6 @@
 //! On every node: tells the leader of the meta shard what this node holds and leads, and takes its newer map.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use granary_common::{META_SHARD, NodeId, ShardId};
 use granary_engine::DiskSpace;
@@ -61,7 +58,7 @@ async fn request(member: &Member) -> Result<ReportRequest, crate::drivers::Store
         map_version: member.map.current().version,
         led,
         held,
-        read_only: member.read_only.load(Ordering::Relaxed),
+        read_only: member.space.is_read_only(),
         disk_free_bytes: disk.as_ref().map_or(0, |disk| disk.free),
         disk_total_bytes: disk.as_ref().map_or(0, |disk| disk.total),
     })
@@ -94,7 +91,7 @@ async fn deliver(member: &Member, request: ReportRequest) -> Result<(), Status> 
         }
     }
     // What is believed of the leader was wrong.
-    member.meta.take_told(None, Vec::new());
+    member.meta.take_told(None, Vec::new(), Vec::new());
     Err(last)
 }
 
@@ -109,7 +106,7 @@ async fn ask(member: &Member, node: NodeId, request: ReportRequest) -> Result<Re
 
 fn take(member: &Member, answer: ReportResponse) -> Result<(), Status> {
     let leader = Some(NodeId(answer.meta_leader_node_id)).filter(|leader| leader.0 != 0);
-    member.meta.take_told(leader, answer.leaders);
+    member.meta.take_told(leader, answer.leaders, answer.read_only_node_ids);
     if let Some(map) = answer.map {
         member.map.offer(map);
     }

@@ -163,6 +163,13 @@ impl View {
         shards.filter_map(|&shard| Some((shard, self.fresh(shard, now)?.leader))).collect()
     }
 
+    /// Nodes that were heard of late and refuse writes for lack of disk space, in order.
+    pub fn read_only_nodes(&self, now: Instant) -> Vec<u64> {
+        let nodes = self.leading.iter().flat_map(|leading| &leading.nodes);
+        let full = nodes.filter(|(_, word)| word.read_only && now.saturating_duration_since(word.heard) < SILENT);
+        full.map(|(id, _)| id.0).collect()
+    }
+
     /// For each node of the map: whether and when it was heard, and what it said.
     pub fn node_liveness(&self, map: &ClusterMap, now: Instant) -> Vec<NodeLiveness> {
         let mut led: BTreeMap<NodeId, u32> = BTreeMap::new();

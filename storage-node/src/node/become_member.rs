@@ -1,9 +1,9 @@
 //! From a blank node to a member: founded by Bootstrap, or joined; and the same parts started again after a restart.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
-use granary_common::{NodeId, limits::FEATURE_LEVEL};
-use granary_engine::{LogBatch, Stores, snapshot::InstallStep};
+use granary_common::NodeId;
+use granary_engine::{DiskSpace, LogBatch, Stores, snapshot::InstallStep};
 use granary_machine::meta;
 use granary_proto::{
     admin::{BootstrapRequest, BootstrapResponse},
@@ -20,6 +20,7 @@ use crate::{
     member::Member,
     meta::MetaLead,
     options::Options,
+    space::{self, Space},
     transport::{self, Inbound, Peers, Streams},
 };
 
@@ -101,7 +102,7 @@ impl Node {
         let options = self.options.clone();
         let identity = stores.identity.clone();
         let prepared = tokio::task::block_in_place(|| drivers::start(stores.clone(), settings(&options, &identity)))?;
-        check_level(prepared.map.current().feature_level)?;
+        check_level(prepared.map.current().feature_level, options.feature_level)?;
         let own = Sender {
             cluster_id: identity.cluster_id.clone(),
             node_id: identity.node_id,
@@ -119,8 +120,9 @@ impl Node {
         let inbox = prepared.inbox.clone();
         let drivers = Arc::new(prepared.run(streams.clone(), founding)?);
         streams.attach(drivers.store.clone());
-        let inbound = Inbound::new(peers.clone(), drivers.store.clone(), inbox, stores.staging.clone(), &limits);
-        let read_only = Arc::new(AtomicBool::new(false));
+        let space = Arc::new(Space::default());
+        let staging = stores.staging.clone();
+        let inbound = Inbound::new(peers.clone(), drivers.store.clone(), inbox, staging, space.clone(), &limits);
         let id = NodeId(identity.node_id);
         let meta = Arc::new(MetaLead::new(id, identity.cluster_id.clone(), drivers.store.clone(), map.clone()));
         let member = Arc::new(Member {
@@ -134,13 +136,14 @@ impl Node {
             meta,
             data: stores.data,
             raft: stores.raft,
-            read_only: read_only.clone(),
+            space: space.clone(),
         });
         // Called once, under the lock of the disk or before anything is served: both cells are empty.
         let _ = self.member.set(member.clone());
         let _ = self.inbound.set(inbound);
         tokio::spawn(peers.discover());
-        tokio::spawn(crate::disk_watch::watch(options, read_only));
+        let data = options.data.clone();
+        tokio::spawn(space::watch(data, move |total| options.space_marks(total), space));
         *self.tasks.lock() = MetaLead::start(&member);
         Ok(())
     }
@@ -155,6 +158,10 @@ fn settings(options: &Options, identity: &Identity) -> Settings {
         election_ticks: options.election_ticks as usize,
         max_election_ticks: options.max_election_ticks as usize,
         ..Config::new(node, seed)
+    };
+    let store = match DiskSpace::of(&options.data) {
+        Ok(space) => Config { retention: store.retention.for_disk(space.total), ..store },
+        Err(_) => store,
     };
     let request_bytes = (options.max_request_mib as usize) << 20;
     Settings {
@@ -204,8 +211,9 @@ fn persist_incarnation(log: drivers::LogWriter) -> impl Fn(NodeId, u64) + Send +
 }
 
 /// The level never falls, so entries that this build does not know may be in the logs.
-fn check_level(cluster: u32) -> Result<(), NodeError> {
-    if cluster > FEATURE_LEVEL { Err(NodeError::FeatureLevel { cluster, own: FEATURE_LEVEL }) } else { Ok(()) }
+fn check_level(cluster: u32, own: u32) -> Result<(), NodeError> {
+    let version = env!("CARGO_PKG_VERSION");
+    if cluster > own { Err(NodeError::FeatureLevel { version, cluster, own }) } else { Ok(()) }
 }
 
 fn other_cluster(own: &str, asked: &str) -> Status {
@@ -222,11 +230,15 @@ fn internal(error: impl std::error::Error) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit;
 
     #[test]
     fn an_older_program_does_not_start_on_the_disk_of_a_newer_cluster() {
-        assert!(check_level(FEATURE_LEVEL).is_ok());
-        let refused = check_level(FEATURE_LEVEL + 1).unwrap_err();
-        assert!(refused.to_string().contains("newer version"), "{refused}");
+        assert!(check_level(3, 3).is_ok() && check_level(2, 3).is_ok());
+        let refused = check_level(4, 3).unwrap_err();
+        assert_eq!(refused.exit_code(), exit::TOO_OLD);
+        for named in ["can do feature level 3", "at feature level 4", "newer version", env!("CARGO_PKG_VERSION")] {
+            assert!(refused.to_string().contains(named), "{refused}");
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! The graceful stop: leaders go away first, then the node says goodbye, then what was applied is made durable.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use granary_proto::{kv::kv_server::KvServer, map::ReplicaRole};
 use granary_store::{Published, Role};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
 use super::Node;
@@ -20,15 +21,29 @@ const STUCK: Duration = Duration::from_secs(2);
 /// For answers under way to be written.
 const LAST_ANSWERS: Duration = Duration::from_millis(100);
 
-/// Waits for SIGTERM or SIGINT.
-pub(super) async fn asked() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Notices SIGTERM and SIGINT from its making on: the first process of a container gets no signal that it does not catch.
+pub(super) struct Signals(CancellationToken);
+
+impl Signals {
+    pub(super) fn new() -> std::io::Result<Self> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let asked = CancellationToken::new();
+        let noticed = asked.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            noticed.cancel();
+        });
+        Ok(Self(asked))
     }
-    Ok(())
+
+    /// Waits until one of them has come.
+    pub(super) async fn asked(&self) {
+        self.0.cancelled().await;
+    }
 }
 
 /// Whether another voter could take the shard over.
@@ -39,6 +54,8 @@ fn could_leave(state: &Published) -> bool {
 
 pub(super) async fn gracefully(node: &Arc<Node>) {
     let started = Instant::now();
+    // Not ready from now on, so that new clients go elsewhere, and still serving those that are here.
+    node.asked_to_stop.store(true, Ordering::Relaxed);
     if let Some(member) = node.member() {
         move_leaders_away(member, node.options.graceful()).await;
     }

@@ -1,9 +1,12 @@
 //! Finds nodes that do not answer where they were: says Hello to every address there is, until each node of the map has
 //! answered somewhere. So all nodes may change their addresses at once, if they can reach a seed or each other.
+//!
+//! A seed may be a name that stands for many nodes. It is resolved anew in each round, and all its addresses are asked: some
+//! may be dead, some may be others' by now, whom [`admission`](super::admission) refuses.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, future::BoxFuture};
 use granary_common::NodeId;
 use granary_proto::raft::{HelloRequest, HelloResponse};
 
@@ -18,8 +21,34 @@ use super::{
 const AT_ONCE: usize = 8;
 /// Longest wait for an answer, connecting included.
 const HELLO_LIMIT: Duration = Duration::from_secs(1);
+/// Longest wait for a name's addresses.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
+/// Addresses that are taken of one name.
+const MAX_OF_NAME: usize = 256;
 /// Between two rounds: first and longest pause.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// Finds the addresses of a seed (host:port); none when the name is not known now.
+pub(crate) type Resolve = Box<dyn Fn(String) -> BoxFuture<'static, Vec<SocketAddr>> + Send + Sync>;
+
+/// As the system does: files and name servers.
+pub(super) fn by_system() -> Resolve {
+    Box::new(|seed| {
+        Box::pin(async move {
+            match tokio::time::timeout(RESOLVE_LIMIT, tokio::net::lookup_host(&seed)).await {
+                Ok(Ok(addresses)) => addresses.take(MAX_OF_NAME).collect(),
+                Ok(Err(error)) => {
+                    tracing::debug!(seed, %error, "the addresses of a seed are not known now");
+                    Vec::new()
+                }
+                Err(_) => {
+                    tracing::debug!(seed, "the addresses of a seed took longer than 2 s");
+                    Vec::new()
+                }
+            }
+        })
+    })
+}
 
 impl Peers {
     /// Runs for the life of the node. Idle while every node of the map answers where it is thought to be.
@@ -53,8 +82,12 @@ impl Peers {
     }
 
     /// Every address, with the node that is thought to be there.
-    fn places(&self) -> BTreeMap<String, Option<NodeId>> {
-        let mut places: BTreeMap<_, _> = self.seeds().iter().map(|seed| (seed.clone(), None)).collect();
+    async fn places(&self) -> BTreeMap<String, Option<NodeId>> {
+        let resolved = futures::future::join_all(self.seeds().iter().map(|seed| (self.resolve)(seed.clone()))).await;
+        let seeds = resolved.into_iter().flatten().map(|address| (address.to_string(), None));
+        // Whoever is behind a name that stands for all nodes is behind it too.
+        let own = self.own().addresses.as_ref().map_or("", |own| &own.peer);
+        let mut places: BTreeMap<_, _> = seeds.filter(|(address, _)| address != own).collect();
         for node in self.others() {
             if let Some(addresses) = self.addresses(node) {
                 places.insert(addresses.peer, Some(node));
@@ -65,7 +98,7 @@ impl Peers {
 
     /// Says Hello once to every address. Gives the number of members that answered.
     async fn round(&self) -> usize {
-        let hellos = self.places().into_iter().map(|(address, meant)| async move {
+        let hellos = self.places().await.into_iter().map(|(address, meant)| async move {
             match self.hello(&address).await {
                 Ok(answer) => usize::from(self.answered(&address, meant, answer)),
                 Err(error) => {
@@ -96,6 +129,9 @@ impl Peers {
         if let Some(meant) = meant.filter(|_| !is_meant) {
             tracing::info!(address, %meant, answered = %NodeId(sender.node_id), "another node than meant answers there");
             self.not_at(meant, address);
+        }
+        if sender.node_id == self.own().node_id && sender.process == self.own().process {
+            return false;
         }
         if let Err(refusal) = self.admit(&sender) {
             tracing::warn!(address, %refusal, "who answers Hello is not let in");

@@ -17,7 +17,10 @@ use super::{
     turns::{Superseded, Turns},
     weight,
 };
-use crate::drivers::{SnapshotInbox, StoreHandle};
+use crate::{
+    drivers::{SnapshotInbox, StoreHandle},
+    space::Space,
+};
 
 /// Longest wait for the first frame of a stream.
 pub(super) const OPEN_LIMIT: Duration = Duration::from_secs(10);
@@ -28,22 +31,25 @@ pub struct Inbound {
     pub(super) store: StoreHandle,
     pub(super) inbox: Arc<dyn SnapshotInbox>,
     pub(super) staging: Arc<StagingArea>,
+    space: Arc<Space>,
     /// Snapshots that are coming in.
     pub(super) receives: Arc<Semaphore>,
     turns: Turns,
 }
 
 impl Inbound {
-    /// Made once the drivers run: messages go to `store`, received snapshots to `inbox`, their files below `staging`.
+    /// Made once the drivers run: messages go to `store`, received snapshots to `inbox`, their files below `staging`;
+    /// `space` says which appends the disk has no room for.
     pub fn new(
         peers: Arc<Peers>,
         store: StoreHandle,
         inbox: Arc<dyn SnapshotInbox>,
         staging: Arc<StagingArea>,
+        space: Arc<Space>,
         limits: &Limits,
     ) -> Arc<Self> {
         let receives = Arc::new(Semaphore::new(limits.snapshot_receives.max(1)));
-        Arc::new(Self { peers, store, inbox, staging, receives, turns: Turns::default() })
+        Arc::new(Self { peers, store, inbox, staging, space, receives, turns: Turns::default() })
     }
 
     /// Answers Hello, and learns from it where nodes are.
@@ -125,7 +131,7 @@ impl Inbound {
         }
     }
 
-    async fn deliver(&self, sender: &Sender, messages: Vec<RaftMessage>) -> Result<(), Broken> {
+    async fn deliver(&self, sender: &Sender, mut messages: Vec<RaftMessage>) -> Result<(), Broken> {
         let node = NodeId(sender.node_id);
         if !self.peers.heard_again(node, sender.incarnation) {
             let why = format!("a later incarnation of {node} than {} was let in", sender.incarnation);
@@ -135,6 +141,8 @@ impl Inbound {
             return Ok(());
         }
         check_origin(&messages, sender).and_then(|()| check_files(&messages)).map_err(Broken::Order)?;
+        // As if the network had lost them: their leader counts this node as slow, and sends them again later.
+        messages.retain(|message| self.space.admits(weight::of_entries(message)));
         let weight = weight::of_all(&messages);
         self.store
             .deliver(messages, weight)

@@ -21,6 +21,7 @@ use tonic::transport::Channel;
 use super::{
     admission::{self, Refusal, Standing},
     channels::{Channels, Purpose, is_address},
+    discovery::{self, Resolve},
 };
 use crate::map::{self, MapHolder};
 
@@ -40,6 +41,7 @@ pub struct Peers {
     seeds: Vec<String>,
     map: MapHolder,
     persist: PersistIncarnation,
+    pub(super) resolve: Resolve,
     /// Held while a higher incarnation goes to disk; taken before `nodes`.
     raising: Mutex<()>,
     pub(super) nodes: Mutex<BTreeMap<NodeId, Peer>>,
@@ -91,6 +93,17 @@ impl Peers {
         incarnations: Vec<(NodeId, u64)>,
         persist: PersistIncarnation,
     ) -> Arc<Self> {
+        Self::with_resolve(own, seeds, map, incarnations, persist, discovery::by_system())
+    }
+
+    pub(super) fn with_resolve(
+        own: Sender,
+        seeds: Vec<String>,
+        map: MapHolder,
+        incarnations: Vec<(NodeId, u64)>,
+        persist: PersistIncarnation,
+        resolve: Resolve,
+    ) -> Arc<Self> {
         let nodes = incarnations
             .into_iter()
             .map(|(node, highest)| {
@@ -102,7 +115,7 @@ impl Peers {
         let own_address = own.addresses.as_ref().map_or("", |own| &own.peer);
         let seeds = seeds.into_iter().filter(|seed| seed != own_address).collect();
         let (raising, nodes) = (Mutex::default(), Mutex::new(nodes));
-        Arc::new(Self { own, seeds, map, persist, raising, nodes, wake: Notify::new() })
+        Arc::new(Self { own, seeds, map, persist, resolve, raising, nodes, wake: Notify::new() })
     }
 
     /// How this node introduces itself.

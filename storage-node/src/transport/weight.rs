@@ -10,8 +10,7 @@ pub(crate) fn of(message: &RaftMessage) -> usize {
     FRAMING
         + match &message.body {
             Some(Body::Raft(raft)) => {
-                let entries: usize =
-                    raft.entries.iter().map(|entry| FRAMING + entry.data.len() + entry.context.len()).sum();
+                let entries = of_entries(message);
                 let members =
                     raft.snapshot.as_ref().and_then(|snapshot| snapshot.conf_state.as_ref()).map_or(0, |of| {
                         of.voters.len() + of.learners.len() + of.voters_outgoing.len() + of.learners_next.len()
@@ -21,6 +20,12 @@ pub(crate) fn of(message: &RaftMessage) -> usize {
             Some(Body::Notice(notice)) => notice.group.as_ref().map_or(0, |group| group.replicas.len() * 32),
             None => 0,
         }
+}
+
+/// Rough bytes of the entries that a message appends; 0 when there are none.
+pub(crate) fn of_entries(message: &RaftMessage) -> usize {
+    let Some(Body::Raft(raft)) = &message.body else { return 0 };
+    raft.entries.iter().map(|entry| FRAMING + entry.data.len() + entry.context.len()).sum()
 }
 
 /// Of all of them.

@@ -46,6 +46,17 @@ pub struct Retention {
     pub bytes_for_followers: u64,
 }
 
+impl Retention {
+    /// The same for a disk of `total` bytes: less on a small one, so that the logs of many groups leave it room for data.
+    pub fn for_disk(self, total: u64) -> Self {
+        Self {
+            bytes: self.bytes.min(total / 512),
+            bytes_for_followers: self.bytes_for_followers.min(total / 128),
+            ..self
+        }
+    }
+}
+
 impl Config {
     /// Ticks of 25 ms, heartbeats every 100 ms, elections after 500 to 800 ms.
     pub fn new(node: NodeId, seed: u64) -> Self {

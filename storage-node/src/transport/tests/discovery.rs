@@ -1,13 +1,16 @@
 //! Nodes are found wherever they went, and never taken for one another.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use granary_common::NodeId;
 use granary_proto::raft::{HelloRequest, KnownAddress};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{TestNode, eventually, listen, map_of, peers, sender, sender_at, serve};
-use crate::transport::Peers;
+use crate::transport::{Peers, discovery::Resolve};
 
 /// A port of this machine at which nobody listens.
 async fn dead_address() -> String {
@@ -42,6 +45,56 @@ async fn nodes_that_all_changed_their_addresses_find_each_other_through_a_seed()
         let server = serve(listener, receiving.inbound.clone());
         running.push((discover(&peers), peers, server, receiving, given));
     }
+    for (node, (_, peers, ..)) in (1..).zip(&running) {
+        for (other, address) in (1..).zip(&addresses).filter(|(other, _)| *other != node) {
+            let what = format!("node {node} knows that node {other} is at {address}");
+            eventually(&what, || address_of(peers, other) == Some(address.to_string())).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_addresses_behind_the_name_of_a_seed_are_asked_and_stale_ones_do_no_harm() {
+    // As in a cluster of which all pods were made anew: for a while the name stands for addresses that are dead, or belong
+    // to a node of another cluster by now, and for the asking node itself.
+    let (foreign_listener, foreign) = listen().await;
+    let mut stranger = sender_at(9, foreign);
+    stranger.cluster_id = "cluster-b".into();
+    let (strange, _strange_given) = TestNode::new(peers(stranger, Vec::new(), map_of(&[])));
+    let _foreign = serve(foreign_listener, strange.inbound.clone());
+    let dead = dead_address().await.parse().unwrap();
+    let mut listeners = Vec::new();
+    for _ in 1..=3 {
+        listeners.push(listen().await);
+    }
+    let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
+    let known = Arc::new(parking_lot::Mutex::new(vec![dead, foreign]));
+    let resolved = Arc::new(AtomicUsize::new(0));
+    let old = dead_address().await;
+    let mut running = Vec::new();
+    for (node, (listener, address)) in (1..).zip(listeners) {
+        let (behind_name, count) = (known.clone(), resolved.clone());
+        let resolve: Resolve = Box::new(move |seed| {
+            assert_eq!(seed, "demo-nodes:7002");
+            count.fetch_add(1, Ordering::Relaxed);
+            let mut now = behind_name.lock().clone();
+            now.push(address);
+            Box::pin(async move { now })
+        });
+        let map = map_of(&(1..=3).map(|node| (node, old.clone())).collect::<Vec<_>>());
+        let seeds = vec!["demo-nodes:7002".to_owned()];
+        let peers = Peers::with_resolve(sender_at(node, address), seeds, map, Vec::new(), Box::new(|_, _| {}), resolve);
+        let (receiving, given) = TestNode::new(peers.clone());
+        let server = serve(listener, receiving.inbound.clone());
+        running.push((discover(&peers), peers, server, receiving, given));
+    }
+    eventually("each has asked twice", || resolved.load(Ordering::Relaxed) >= 6).await;
+    for (_, peers, ..) in &running {
+        assert!((1..=3).all(|node| address_of(peers, node).is_none_or(|at| at == old)), "nothing can be known yet");
+        assert_eq!(address_of(peers, 9), None, "a node of another cluster is none of ours");
+    }
+    // The name servers have heard of two of three; these know the third when it has asked them.
+    *known.lock() = vec![dead, foreign, addresses[0], addresses[1]];
     for (node, (_, peers, ..)) in (1..).zip(&running) {
         for (other, address) in (1..).zip(&addresses).filter(|(other, _)| *other != node) {
             let what = format!("node {node} knows that node {other} is at {address}");

@@ -193,7 +193,7 @@ impl TestNode {
         let disk = open_disk(&directory, peers.own_id().0);
         let (store, given) = store();
         let inbox = Arc::new(OneInbox::default());
-        let inbound = Inbound::new(peers, store, inbox.clone(), staging(&disk), &Limits::default());
+        let inbound = Inbound::new(peers, store, inbox.clone(), staging(&disk), Arc::default(), &Limits::default());
         (Self { inbound, inbox, disk, directory }, given)
     }
 

@@ -1,0 +1,87 @@
+//! From a directory to a node: waits for what a start may have to wait for, then opens the stores.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use granary_engine::{Disk, DiskError, DiskLock, DiskSpace, EngineOptions};
+
+use super::{
+    Node, NodeError,
+    starting::{Stage, Starting},
+};
+use crate::options::Options;
+
+/// How often the lock is tried.
+const TRY_LOCK: Duration = Duration::from_millis(100);
+/// How often the room of a full disk is looked at.
+const LOOK_AT_ROOM: Duration = Duration::from_secs(1);
+/// Between two lines in the log of one that waits.
+const SAY_AGAIN: Duration = Duration::from_secs(30);
+
+/// The node, blank or a member whose drivers run.
+pub(super) async fn open(options: Arc<Options>, starting: &Starting) -> Result<Arc<Node>, NodeError> {
+    let lock = Arc::new(take_lock(&options, starting).await?);
+    let disk = open_disk(&options, &lock, starting).await?;
+    starting.at(Stage::Recovers);
+    let (stores, incarnation) = (disk.stores().cloned(), disk.incarnation());
+    let node = Node::new(options, disk);
+    if let Some(stores) = stores {
+        let (id, cluster) = (stores.identity.node_id, stores.identity.cluster_id.clone());
+        tracing::info!(node = id, cluster, incarnation, "a member starts");
+        node.start_member(stores, incarnation, None)?;
+    } else {
+        tracing::info!(uuid = node.uuid, "a blank node starts: it waits to be asked to found or join a cluster");
+    }
+    Ok(node)
+}
+
+/// A pod that was deleted by force may still run on its volume while its successor starts: that one waits.
+async fn take_lock(options: &Options, starting: &Starting) -> Result<DiskLock, NodeError> {
+    let began = Instant::now();
+    let mut said = began;
+    loop {
+        match tokio::task::block_in_place(|| DiskLock::take(&options.data)) {
+            Ok(lock) => return Ok(lock),
+            Err(DiskError::InUse { holder, .. }) if began.elapsed() < options.lock_wait() => {
+                starting.at(Stage::WaitsForLock { holder: holder.unwrap_or_else(|| "not known".into()) });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if said.elapsed() >= SAY_AGAIN {
+            said = Instant::now();
+            tracing::warn!(seconds = began.elapsed().as_secs(), "still waits for the data directory");
+        }
+        tokio::time::sleep(TRY_LOCK).await;
+    }
+}
+
+/// RocksDB needs room to recover. Where there is none, another start would fail like this one: it waits for more.
+async fn open_disk(options: &Options, lock: &Arc<DiskLock>, starting: &Starting) -> Result<Disk, NodeError> {
+    // Free bytes at which it failed for lack of room: more are waited for.
+    let mut failed_at = None;
+    let mut said = Instant::now();
+    loop {
+        let space = DiskSpace::of(&options.data).map_err(DiskError::from)?;
+        let marks = options.space_marks(space.total);
+        let wanted = failed_at.map_or(0, |free| free + 1).max(marks.exhausted_below);
+        if space.free >= wanted {
+            starting.at(Stage::Opens);
+            let engine = EngineOptions {
+                block_cache_bytes: (options.block_cache_mib as usize) << 20,
+                ..EngineOptions::for_disk(space.total)
+            };
+            match tokio::task::block_in_place(|| Disk::open_locked(lock.clone(), engine)) {
+                Err(error) if error.is_lack_of_room() => failed_at = Some(space.free),
+                opened => return Ok(opened?),
+            }
+        }
+        starting.at(Stage::WaitsForRoom { free: space.free, wanted });
+        if said.elapsed() >= SAY_AGAIN {
+            said = Instant::now();
+            tracing::warn!(free = space.free, wanted, "still waits for room on the disk");
+        }
+        tokio::time::sleep(LOOK_AT_ROOM).await;
+    }
+}
