@@ -84,6 +84,7 @@ impl Observer {
         let members = sight.members();
         if !members.is_empty() {
             sight.observed.cluster = self.cluster(admin.cluster_state(&members).await);
+            place_domains(&mut sight.observed);
         } else if let Some(cluster) = &self.cluster {
             sight.observed.cluster = Seen::Stale(cluster.clone());
         }
@@ -97,10 +98,10 @@ impl Observer {
                 self.disks.insert(place.index, disk.clone());
                 Seen::Fresh(disk)
             }
-            Some(Err(error)) => self.remembered(place.index, error.to_string()),
+            Some(Err(error)) => self.remembered(place, error.to_string()),
             // Stopped: the substrate's word, when it has one.
             None => match &place.disk {
-                Seen::Unknown(why) => self.remembered(place.index, why.clone()),
+                Seen::Unknown(why) => self.remembered(place, why.clone()),
                 fresh => {
                     self.disks.remove(&place.index);
                     fresh.clone()
@@ -109,8 +110,10 @@ impl Observer {
         }
     }
 
-    fn remembered(&self, index: u32, why: String) -> Seen<Disk> {
-        self.disks.get(&index).map_or(Seen::Unknown(why), |disk| Seen::Stale(disk.clone()))
+    /// What the node said last, else what the substrate noted of its disk.
+    fn remembered(&self, place: &Place, why: String) -> Seen<Disk> {
+        let disk = self.disks.get(&place.index).or(place.disk.known());
+        disk.map_or(Seen::Unknown(why), |disk| Seen::Stale(disk.clone()))
     }
 
     fn cluster(&mut self, answer: Result<GetClusterStateResponse, AdminError>) -> Seen<Cluster> {
@@ -123,6 +126,19 @@ impl Observer {
             Err(error) => {
                 self.cluster.as_ref().map_or(Seen::Unknown(error.to_string()), |cluster| Seen::Stale(cluster.clone()))
             }
+        }
+    }
+}
+
+/// A node is where its place is: the substrate knows that better than the map, which was told when the node joined.
+fn place_domains(observed: &mut Observed) {
+    let Seen::Fresh(cluster) = &mut observed.cluster else { return };
+    for place in observed.places.iter().filter(|place| place.domains != Domains::default()) {
+        let Some(Disk::Member { cluster_id, node_id }) = place.disk.known() else { continue };
+        if *cluster_id == cluster.cluster_id
+            && let Some(node) = cluster.nodes.iter_mut().find(|node| node.id == *node_id)
+        {
+            node.domains = place.domains.clone();
         }
     }
 }

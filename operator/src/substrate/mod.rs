@@ -25,10 +25,21 @@ pub struct Look {
     pub draining: Vec<u64>,
     /// Indexes that were given up and whose disks are kept: no new place takes one of them.
     pub taken: Vec<u32>,
+    /// Names of disks that were given up and are kept, with the command that removes them.
+    pub kept: Option<Kept>,
     /// What a person should know, such as why a process does not stay up.
     pub notes: Vec<String>,
     /// What is wrong with the substrate's own objects and needs a person.
     pub problems: Vec<Problem>,
+}
+
+/// Disks of nodes that left, kept until a person removes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// How many.
+    pub count: u32,
+    /// What removes them, with their data.
+    pub command: String,
 }
 
 /// Something that a person has to put right.
@@ -117,6 +128,30 @@ pub enum SubstrateError {
     /// A kept file does not hold what it should.
     #[error("{0}")]
     Damaged(String),
+    /// The API server did not do it, or nobody knows whether it did.
+    #[error("{doing}: {message}")]
+    Api {
+        /// What was being done.
+        doing: String,
+        /// Why it failed.
+        message: String,
+    },
+    /// The API server says that the operator may not.
+    #[error("{doing}: {message}; give the operator that right (see its chart's roles)")]
+    Forbidden {
+        /// What was being done.
+        doing: String,
+        /// The API server's own words.
+        message: String,
+    },
+    /// The API server says that it cannot be so.
+    #[error("{doing}: {message}")]
+    Refused {
+        /// What was being done.
+        doing: String,
+        /// The API server's own words.
+        message: String,
+    },
     /// Somebody else works on the same cluster.
     #[error("{0}")]
     Taken(String),

@@ -32,6 +32,7 @@ pub fn empty() -> Look {
         places: Vec::new(),
         draining: Vec::new(),
         taken: Vec::new(),
+        kept: None,
         notes: Vec::new(),
         problems: Vec::new(),
     }
