@@ -1,10 +1,10 @@
-# The image of the nodes: granary-node, and the granary command beside it. A first form: the work on Kubernetes that comes
-# next runs and tests it.
+# The image of Granary: granary-node, granary-operator and the granary command, one beside the other. A pod names the one it
+# runs; by itself the image is `granary`.
 #
 #   docker build -t granary:0.1.0 .
 #
-# Both bases may be replaced, by copies of them or by others that hold the C and C++ libraries of the same Debian release
-# (the programs link to libc, libstdc++ and libgcc_s).
+# Both bases may be replaced, by copies of them or by others with the C and C++ libraries of the same Debian release (the
+# programs link to libc, libstdc++ and libgcc_s). The tests replace the stage `programs` by programs that are built already.
 ARG BUILD_IMAGE=rust:1.95-bookworm
 ARG RUN_IMAGE=debian:bookworm-slim
 
@@ -16,20 +16,20 @@ RUN apt-get update -qq \
 WORKDIR /src
 COPY . .
 RUN cargo build --profile dist --locked --workspace --bins
-# Made here because the last stage runs nothing.
-RUN mkdir --mode 0700 /data
 
-# Runs no command while it is built and needs no shell in the end.
+FROM scratch AS programs
+COPY --from=build /src/target/dist/granary-node /src/target/dist/granary-operator /src/target/dist/granary /
+
+# Runs no command while it is built and needs no shell in the end. A layer for each program: what did not change is not
+# transferred again.
 FROM ${RUN_IMAGE}
-COPY --from=build /src/target/dist/granary-node /src/target/dist/granary /usr/local/bin/
-COPY --from=build --chown=65532:65532 /data /data
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="Granary" \
+      org.opencontainers.image.description="A replicated, sharded storage cluster for Kubernetes" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}"
+COPY --from=programs /granary-node /usr/local/bin/
+COPY --from=programs /granary /usr/local/bin/
+COPY --from=programs /granary-operator /usr/local/bin/
 USER 65532:65532
-VOLUME /data
-# Still to be given: GRANARY_NAME, and the addresses under which others reach the node, GRANARY_KV_ADVERTISE and
-# GRANARY_PEER_ADVERTISE. `granary-node --help` has them all.
-ENV GRANARY_DATA=/data \
-    GRANARY_KV_LISTEN=0.0.0.0:7001 \
-    GRANARY_PEER_LISTEN=0.0.0.0:7002 \
-    GRANARY_METRICS_LISTEN=0.0.0.0:7003
-EXPOSE 7001 7002 7003
-ENTRYPOINT ["/usr/local/bin/granary-node"]
+ENTRYPOINT ["/usr/local/bin/granary"]
