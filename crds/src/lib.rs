@@ -8,6 +8,7 @@
 mod definition;
 mod duration;
 mod parse;
+pub mod pods;
 mod rules;
 mod schema;
 pub mod spec;

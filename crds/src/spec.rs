@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::{api::core::v1::Toleration, apimachinery::pkg::util::intstr::IntOrString};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::status::StorageClusterStatus;
+pub use crate::pods::{NetworkPolicy, PodSecurityContext, TopologySpread};
+use crate::{
+    pods::{self, Overlay},
+    status::StorageClusterStatus,
+};
 
 /// A replicated, sharded storage cluster.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,7 +33,11 @@ use crate::status::StorageClusterStatus;
     printcolumn(name = "Leaders", type_ = "integer", json_path = ".status.shardsWithLeader"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Waiting", type_ = "string", json_path = ".status.waitingReason"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Size", type_ = "string", json_path = ".spec.storage.size", priority = 1),
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
+    printcolumn(name = "Step", type_ = "string", json_path = ".status.plan[0]", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.waiting[0]", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct StorageClusterSpec {
@@ -62,6 +70,52 @@ pub struct StorageClusterSpec {
     /// Only observe and report; change nothing. Deletion still works.
     #[serde(default)]
     pub paused: bool,
+    /// Labels that a Kubernetes node must have to run a storage node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "pods::label_map")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the pods bear.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "pods::tolerations")]
+    pub tolerations: Vec<Toleration>,
+    /// Affinity of the pods, as in a pod. The operator spreads the pods itself: see topologySpread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "pods::affinity")]
+    pub affinity: Option<Overlay>,
+    /// How hard pods are spread over zones and Kubernetes nodes.
+    #[serde(default)]
+    pub topology_spread: TopologySpread,
+    /// Priority class of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Labels added to the pods. Keys that begin with granary.io/ are the operator's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "pods::label_map")]
+    pub pod_labels: BTreeMap<String, String>,
+    /// Annotations added to the pods. Keys that begin with granary.io/ are the operator's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "pods::annotation_map")]
+    pub pod_annotations: BTreeMap<String, String>,
+    /// Ids that the pods run as. Left out: user, group and fsGroup 65532. Given: just what it says; {} sets no id, so that
+    /// the platform chooses (OpenShift).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_security_context: Option<PodSecurityContext>,
+    /// Seconds that a pod has to hand over its leaders and stop, 10 to 3600.
+    #[serde(default = "default_grace")]
+    pub termination_grace_period_seconds: i64,
+    /// ServiceAccount of the pods. Left out: one without permissions that the operator makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub service_account_name: Option<String>,
+    /// Whether the operator makes a NetworkPolicy for the pods.
+    #[serde(default)]
+    pub network_policy: NetworkPolicy,
+    /// Merged over the pod template that the operator makes, as kubectl patch does it (strategic merge). It may not
+    /// change the operator's labels, its command or the data volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "pods::template")]
+    pub pod_template: Option<Overlay>,
 }
 
 /// Name of a Secret in the same namespace.
@@ -76,7 +130,7 @@ pub struct SecretName {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// Size of each node's disk, such as 10Gi.
+    /// Size of each node's disk, such as 10Gi; 64Mi to 1Pi. It may grow where the class allows it, never shrink.
     #[serde(default = "default_size")]
     #[schemars(length(max = 32))]
     pub size: String,
@@ -120,9 +174,11 @@ pub enum DeletionPolicy {
 pub struct Resources {
     /// What is reserved, by name such as cpu and memory.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "pods::quantities")]
     pub requests: BTreeMap<String, IntOrString>,
     /// What is the most, by name such as cpu and memory.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "pods::quantities")]
     pub limits: BTreeMap<String, IntOrString>,
 }
 
@@ -150,4 +206,7 @@ fn default_size() -> String {
 }
 fn default_replace_after() -> String {
     "5m".into()
+}
+fn default_grace() -> i64 {
+    60
 }
