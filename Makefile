@@ -3,11 +3,13 @@
 # make verify   what CI checks besides: formatting, lints, dependency rules
 # make fix      what can be mended by itself
 # make build    the programs, in target/release
+# make kubernetes-up    a real Kubernetes on this machine, with Granary's image in it (Linux, root; see tests/kubernetes/testbed)
+# make kubernetes-down  takes it down again
 # make clean-demo   stops the demo's cluster if it was left running, and removes its data
 
 CARGO_FLAGS := --release --locked --workspace
 
-.PHONY: demo demo-short test build setup verify fix clean-demo
+.PHONY: demo demo-short test build setup verify fix clean-demo kubernetes-up kubernetes-down
 .DEFAULT_GOAL := build
 
 setup:
@@ -37,3 +39,11 @@ fix:
 
 clean-demo:
 	-target/release/granary --dir target/demo/cluster local destroy --yes
+
+kubernetes-up: build
+	@scripts/setup kubernetes
+	@tests/kubernetes/testbed/up
+	@tests/kubernetes/testbed/images load
+
+kubernetes-down:
+	@tests/kubernetes/testbed/down

@@ -10,12 +10,12 @@ buildah_here() {
 image() {
     local tag=$1 log
     shift
-    log=$(buildah_here build --layers --timestamp 0 --tag "$tag" "$@" 2>&1) || die "building the image $tag failed: $log"
+    log=$(buildah_here build --layers --timestamp 0 --identity-label=false --tag "$tag" "$@" 2>&1) || die "building the image $tag failed: $log"
 }
 
-# archive FILE TAG: what ctr imports. The old file stays until the new one is whole.
+# archive FILE TAG: what ctr imports, not compressed. The old file stays until the new one is whole.
 archive() {
     rm -f "$1.new"
-    buildah_here push --quiet --disable-compression "$2" "oci-archive:$1.new:$2"
+    buildah_here push --quiet "$2" "docker-archive:$1.new:$2"
     mv "$1.new" "$1"
 }
