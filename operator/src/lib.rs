@@ -11,6 +11,7 @@
 pub mod apply;
 pub mod care;
 pub mod clock;
+pub mod controller;
 mod crash;
 pub mod desired;
 pub mod local_loop;

@@ -20,7 +20,7 @@ use crate::{
         migration::{self, Rate},
         report,
     },
-    substrate::{Look, Substrate, SubstrateError},
+    substrate::{Look, Problem, Substrate, SubstrateError},
 };
 
 /// One cluster's loop.
@@ -31,6 +31,7 @@ pub struct Reconciler {
     observer: Observer,
     rate: Rate,
     status: Option<StorageClusterStatus>,
+    outside: Vec<Problem>,
 }
 
 /// What one round did.
@@ -46,6 +47,8 @@ pub struct Round {
     pub settled: bool,
     /// Why the round ended early, if it did.
     pub error: Option<String>,
+    /// The installation of the operator that works on the cluster instead: then nothing was done.
+    pub conflict: Option<String>,
 }
 
 /// Why a loop cannot go on.
@@ -63,7 +66,23 @@ impl Reconciler {
     /// A new process's loop over a substrate.
     pub fn new(substrate: Arc<dyn Substrate>, admin: Arc<dyn NodeAdmin>) -> Self {
         let fence = Fence::new(substrate.installation());
-        Self { substrate, admin, fence, observer: Observer::default(), rate: Rate::default(), status: None }
+        let (observer, rate, outside) = (Observer::default(), Rate::default(), Vec::new());
+        Self { substrate, admin, fence, observer, rate, status: None, outside }
+    }
+
+    /// What an earlier process said last: the times of its conditions are kept. For a new loop only.
+    pub fn resume(&mut self, status: StorageClusterStatus) {
+        self.status = Some(status);
+    }
+
+    /// What is wrong outside of the substrate and the nodes, told in each status from here on.
+    pub fn set_outside(&mut self, problems: Vec<Problem>) {
+        self.outside = problems;
+    }
+
+    /// What was said last.
+    pub fn status(&self) -> Option<&StorageClusterStatus> {
+        self.status.as_ref()
     }
 
     /// One round towards `spec`. `generation` is told in the status; so is `problem`, which is what is wrong outside of
@@ -80,16 +99,21 @@ impl Reconciler {
         let look = self.substrate.look().await?;
         let (desired, sight, plan) = decide(spec, &look, &mut self.observer, self.admin.as_ref()).await;
         let (mut notes, mut error, mut problems) = (look.notes, None, look.problems);
+        problems.extend(self.outside.iter().cloned());
+        let mut conflict = None;
         match self.apply(&desired, &sight, &plan).await {
             Ok(put_off) => notes.extend(put_off),
             Err(ApplyError::Admin(taken @ AdminError::TakenOver { .. })) => return Err(LoopError::TakenOver(taken)),
             Err(failed) => {
                 tracing::debug!(%failed, "the round ended early");
                 error = Some(failed.to_string());
+                if let ApplyError::Admin(AdminError::Conflict { installation, .. }) = failed {
+                    conflict = Some(installation);
+                }
             }
         }
         // Also after a step that failed: what was left half done is finished whatever else goes wrong.
-        if !desired.paused {
+        if !desired.paused && conflict.is_none() {
             match self.substrate.upkeep(&care(&sight)).await {
                 Ok(more) => problems.extend(more),
                 Err(failed) => error = error.or(Some(failed.to_string())),
@@ -109,13 +133,18 @@ impl Reconciler {
             error: problem.or(error.as_deref()),
             notes: &notes,
             problems: &problems,
+            kept: look.kept.as_ref(),
         };
         let status = report(&facts, self.status.as_ref());
         self.status = Some(status.clone());
-        Ok(Round { settled: plan.is_settled(), sight, plan, status, error })
+        Ok(Round { settled: plan.is_settled(), sight, plan, status, error, conflict })
     }
 
     async fn apply(&mut self, desired: &Desired, sight: &Sight, plan: &Plan) -> Result<Vec<String>, ApplyError> {
+        // Held also while there is nothing to do: another installation then knows that somebody is there.
+        if sight.observed.cluster.fresh().is_some() {
+            self.fence.hold(self.admin.as_ref(), &sight.members()).await?;
+        }
         let findings = check::lint(desired, &sight.observed, plan);
         if let Some(finding) = findings.first() {
             tracing::error!(?findings, steps = ?steps(plan), "a plan was refused by its check");

@@ -1,4 +1,6 @@
-//! The fencing token: acquired once by each process, and what it means when it is refused.
+//! The fencing token: acquired once by each process, held while it lives, and what it means when it is refused.
+
+use std::time::{Duration, Instant};
 
 use granary_proto::admin::{AcquireOperatorRequest, ReconfigureOutcome};
 use tonic::Code;
@@ -6,33 +8,89 @@ use uuid::Uuid;
 
 use super::{AdminError, NodeAdmin, Order};
 
+/// Between two signs of life to the nodes: well within the 30 s after which another installation may take over.
+const HOLD: Duration = Duration::from_secs(10);
+/// How long a refusal in favour of another installation is believed before it is asked again.
+const REFUSED: Duration = Duration::from_secs(5);
+
 /// This process's right to order.
 #[derive(Debug)]
 pub struct Fence {
     installation: String,
     process: String,
     token: Option<u64>,
+    /// When the nodes last took something under the token.
+    active: Option<Instant>,
+    /// Another installation is at work, as of then.
+    refused: Option<(Instant, AdminError)>,
 }
 
 impl Fence {
     /// Of a new process of this installation; without a token yet.
     pub fn new(installation: String) -> Self {
-        Self { installation, process: Uuid::new_v4().to_string(), token: None }
+        Self { installation, process: Uuid::new_v4().to_string(), token: None, active: None, refused: None }
     }
 
     /// The token, acquired when there is none.
     ///
     /// # Errors
-    /// No node can be asked, or another installation was active in the last 30 s.
+    /// No node can be asked; [`AdminError::Conflict`] when another installation was active in the last 30 s.
     pub async fn token(&mut self, admin: &dyn NodeAdmin, peers: &[String]) -> Result<u64, AdminError> {
         if let Some(token) = self.token {
             return Ok(token);
         }
-        let request = AcquireOperatorRequest { installation: self.installation.clone(), process: self.process.clone() };
-        let token = admin.acquire(peers, request).await?;
+        if let Some((_, refusal)) = self.refused.as_ref().filter(|(at, _)| at.elapsed() < REFUSED) {
+            return Err(refusal.clone());
+        }
+        let token = match self.acquire(admin, peers).await {
+            Ok(token) => token,
+            Err(error) => {
+                let error = self.conflict(admin, peers, error).await;
+                if matches!(error, AdminError::Conflict { .. }) {
+                    self.refused = Some((Instant::now(), error.clone()));
+                }
+                return Err(error);
+            }
+        };
         tracing::info!(token, "acquired the operator's token");
-        self.token = Some(token);
+        (self.token, self.active, self.refused) = (Some(token), Some(Instant::now()), None);
         Ok(token)
+    }
+
+    /// Acquires the token, and from then on tells the nodes every 10 s that its process is at work.
+    ///
+    /// # Errors
+    /// [`AdminError::Conflict`], and [`AdminError::TakenOver`], which is final. Nodes that could not be asked are no
+    /// error here: what does not need them goes on, and whatever is ordered then says so.
+    pub async fn hold(&mut self, admin: &dyn NodeAdmin, peers: &[String]) -> Result<(), AdminError> {
+        let Some(ours) = self.token else {
+            return match self.token(admin, peers).await {
+                Err(conflict @ AdminError::Conflict { .. }) => Err(conflict),
+                _ => Ok(()),
+            };
+        };
+        if self.active.is_some_and(|at| at.elapsed() < HOLD) {
+            return Ok(());
+        }
+        // Asked first: to acquire would take the token from a newer process of the same installation.
+        let Ok(state) = admin.cluster_state(peers).await else { return Ok(()) };
+        let (theirs, installation) = (state.operator_token, state.operator_installation);
+        if theirs > ours {
+            return Err(AdminError::TakenOver { ours, theirs, installation });
+        }
+        match self.acquire(admin, peers).await {
+            Ok(theirs) if theirs != ours => {
+                Err(AdminError::TakenOver { ours, theirs, installation: self.installation.clone() })
+            }
+            Ok(_) => {
+                self.active = Some(Instant::now());
+                Ok(())
+            }
+            Err(refusal) => match self.explain(admin, peers, refusal).await {
+                taken @ AdminError::TakenOver { .. } => Err(taken),
+                _ => Ok(()),
+            },
+        }
     }
 
     /// Gives an order. When it is refused, tells whether that is because another process has taken over.
@@ -48,15 +106,16 @@ impl Fence {
         let token = self.token(admin, peers).await?;
         match admin.order(peers, token, order).await {
             Err(refusal) => Err(self.explain(admin, peers, refusal).await),
-            done => done,
+            Ok(outcomes) => {
+                self.active = Some(Instant::now());
+                Ok(outcomes)
+            }
         }
     }
 
     /// Which of a refusal and a takeover it is: the cluster knows the token in force.
     pub async fn explain(&self, admin: &dyn NodeAdmin, peers: &[String], error: AdminError) -> AdminError {
-        let AdminError::Refused { code, .. } = &error else { return error };
-        let may_be_token = matches!(code, Code::FailedPrecondition | Code::PermissionDenied | Code::Aborted);
-        let (Some(ours), true) = (self.token, may_be_token) else { return error };
+        let (Some(ours), true) = (self.token, may_be_token(&error)) else { return error };
         match admin.cluster_state(peers).await {
             Ok(state) if state.operator_token > ours => {
                 AdminError::TakenOver { ours, theirs: state.operator_token, installation: state.operator_installation }
@@ -64,4 +123,28 @@ impl Fence {
             _ => error,
         }
     }
+
+    async fn acquire(&self, admin: &dyn NodeAdmin, peers: &[String]) -> Result<u64, AdminError> {
+        let request = AcquireOperatorRequest { installation: self.installation.clone(), process: self.process.clone() };
+        admin.acquire(peers, request).await
+    }
+
+    /// Whether a token was refused because another installation is at work: the cluster knows whose is in force.
+    async fn conflict(&self, admin: &dyn NodeAdmin, peers: &[String], error: AdminError) -> AdminError {
+        let AdminError::Refused { message, .. } = &error else { return error };
+        if !may_be_token(&error) {
+            return error;
+        }
+        match admin.cluster_state(peers).await {
+            Ok(state) if state.operator_token != 0 && state.operator_installation != self.installation => {
+                AdminError::Conflict { installation: state.operator_installation, message: message.clone() }
+            }
+            _ => error,
+        }
+    }
+}
+
+fn may_be_token(error: &AdminError) -> bool {
+    let AdminError::Refused { code, .. } = error else { return false };
+    matches!(code, Code::FailedPrecondition | Code::PermissionDenied | Code::Aborted)
 }

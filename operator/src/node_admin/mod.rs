@@ -67,6 +67,14 @@ pub enum AdminError {
         /// Whose it is.
         installation: String,
     },
+    /// Another installation works on the cluster, or did within the last 30 s. Nothing may be ordered meanwhile.
+    #[error("{message} (two installations of the operator look after this cluster)")]
+    Conflict {
+        /// Whose token is in force.
+        installation: String,
+        /// The node's own words.
+        message: String,
+    },
     /// There is no address to ask.
     #[error("no node can be asked: {0}")]
     Nobody(String),

@@ -1,7 +1,9 @@
 //! Report: what was planned and seen, as status. Pure: the same input gives the same status.
 
+pub mod conditions;
 pub mod lines;
 pub mod migration;
+pub mod nodes;
 
 use granary_crds::status::{MAX_LINES, Phase, StorageClusterStatus};
 use granary_planner::{
@@ -9,12 +11,12 @@ use granary_planner::{
     observed::{Cluster, Process, Seen},
     plan::Plan,
 };
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::Timestamp,
-};
+use k8s_openapi::jiff::Timestamp;
 
-use crate::{observe::Sight, substrate::Problem};
+use crate::{
+    observe::Sight,
+    substrate::{Kept, Problem},
+};
 
 /// What a status is made from.
 pub struct Facts<'a> {
@@ -36,6 +38,8 @@ pub struct Facts<'a> {
     pub notes: &'a [String],
     /// What a person has to put right in the substrate.
     pub problems: &'a [Problem],
+    /// Disks of nodes that left, kept.
+    pub kept: Option<&'a Kept>,
 }
 
 /// The status, given the one before it (for the times of its conditions).
@@ -58,11 +62,17 @@ pub fn report(facts: &Facts<'_>, before: Option<&StorageClusterStatus>) -> Stora
         waiting: capped(waiting.into_iter()),
         migration: migration::left(facts.plan, cluster, facts.bytes_per_second),
         observed_time: timestamp(facts.now_ms).map(|time| time.to_string()),
+        nodes: nodes::nodes(facts.sight),
+        bytes_stored: cluster.map(bytes_stored),
+        claims_kept: facts.kept.map_or(0, |kept| i32::try_from(kept.count).unwrap_or(i32::MAX)),
+        claims_kept_command: facts.kept.map(|kept| kept.command.clone()),
         ..StorageClusterStatus::default()
     };
     let whole = is_whole(facts, &status);
     status.phase = phase(facts, whole);
-    status.conditions = conditions(facts, &status, whole, before);
+    let said = conditions::of(facts, &status, whole);
+    let known = before.map_or(&[][..], |before| &before.conditions);
+    status.conditions = conditions::dated(said, facts.generation, facts.now_ms, known);
     status
 }
 
@@ -127,61 +137,10 @@ fn shard_counts(cluster: &Cluster) -> (usize, usize) {
     (data().count(), data().filter(|shard| shard.leader.is_some()).count())
 }
 
-fn conditions(
-    facts: &Facts<'_>,
-    status: &StorageClusterStatus,
-    whole: bool,
-    before: Option<&StorageClusterStatus>,
-) -> Vec<Condition> {
-    let fresh = facts.sight.observed.cluster.fresh().is_some();
-    let leaders = format!("{} of {} shards have a leader", status.shards_with_leader, facts.desired.shards);
-    let available = status.shards > 0 && status.shards == status.shards_with_leader;
-    let (degraded_reason, problem) = problem(facts);
-    let progressing = !facts.plan.steps.is_empty() || status.migration.is_some();
-    let waits = status.waiting.first().cloned().unwrap_or_default();
-    let said = |value: bool| if fresh { Some(value) } else { None };
-    let reason = |value: bool, yes: &str, no: &str| if value { yes.to_owned() } else { no.to_owned() };
-    let all = [
-        ("Ready", said(whole), reason(whole, "AsDesired", "NotYet"), format!("{:?}: {waits}", status.phase)),
-        ("Available", said(available), reason(available, "AllLed", "NoLeader"), leaders),
-        (
-            "Progressing",
-            Some(progressing),
-            reason(progressing, "Steps", "Settled"),
-            format!("{} steps", status.plan_steps),
-        ),
-        ("Degraded", Some(problem.is_some()), degraded_reason, problem.unwrap_or_default()),
-    ];
-    let condition = |(type_, value, reason, message): (&str, Option<bool>, String, String)| {
-        let value = value.map_or("Unknown", |value| if value { "True" } else { "False" });
-        let same = before.and_then(|before| {
-            before.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == value)
-        });
-        let now = Time(timestamp(facts.now_ms).unwrap_or(Timestamp::UNIX_EPOCH));
-        Condition {
-            last_transition_time: same.map_or(now, |same| same.last_transition_time.clone()),
-            message,
-            observed_generation: Some(facts.generation),
-            reason,
-            status: value.to_owned(),
-            type_: type_.to_owned(),
-        }
-    };
-    all.into_iter().map(condition).collect()
-}
-
-/// The reason of the condition Degraded and its message: the cluster's own trouble first, then the substrate's, then
-/// what went wrong in this round.
-fn problem(facts: &Facts<'_>) -> (String, Option<String>) {
-    if let Some(degraded) = facts.plan.degraded.first() {
-        (format!("{:?}", degraded.reason), Some(degraded.message.clone()))
-    } else if let Some(problem) = facts.problems.first() {
-        (problem.reason.to_owned(), Some(problem.message.clone()))
-    } else if let Some(error) = facts.error {
-        ("RoundFailed".to_owned(), Some(error.to_owned()))
-    } else {
-        ("AllWell".to_owned(), None)
-    }
+/// Of all members together, each replica counted.
+fn bytes_stored(cluster: &Cluster) -> i64 {
+    let bytes = cluster.shards.iter().map(|shard| shard.bytes.saturating_mul(shard.replicas.len() as u64));
+    i64::try_from(bytes.fold(0, u64::saturating_add)).unwrap_or(i64::MAX)
 }
 
 fn timestamp(ms: i64) -> Option<Timestamp> {

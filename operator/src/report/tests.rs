@@ -5,6 +5,7 @@ use granary_planner::{
     plan::{Degraded, DegradedReason, Waiting, WaitingReason},
 };
 use granary_proto::admin::IdentifyResponse;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::*;
 
@@ -85,6 +86,7 @@ fn of(sight: &Sight, plan: &Plan, now_ms: i64, before: Option<&StorageClusterSta
         error: None,
         notes: &[],
         problems: &[],
+        kept: None,
     };
     report(&facts, before)
 }
@@ -184,4 +186,61 @@ fn a_node_of_another_cluster_is_neither_asked_nor_counted_as_ready() {
     }
     assert_eq!(sight.members(), ["node-0", "node-2"]);
     assert_eq!(of(&sight, &Plan::default(), 1_000, None).ready_nodes, 2);
+}
+
+#[test]
+fn members_are_listed_with_what_they_hold_and_places_that_are_none_yet_after_them() {
+    let mut sight = whole();
+    sight.observed.places[0].domains = Domains { zone: "a".into(), machine: "m".into() };
+    let mut blank = sight.observed.places[0].clone();
+    (blank.index, blank.name, blank.disk) = (3, "node-3".into(), Seen::Fresh(Disk::Blank { uuid: None }));
+    sight.observed.places.push(blank);
+    let nodes = of(&sight, &Plan::default(), 1_000, None).nodes;
+    let names: Vec<_> = nodes.iter().map(|node| (node.name.as_str(), node.state.as_str())).collect();
+    assert_eq!(names, [("node-0", "Active"), ("node-1", "Active"), ("node-2", "Active"), ("node-3", "Joining")]);
+    let first = &nodes[0];
+    assert_eq!((first.node_id, first.replicas, first.leaders), (Some(1), Some(2), Some(2)));
+    assert_eq!((first.zone.as_deref(), first.kubernetes_node.as_deref()), (Some("a"), Some("m")));
+    assert_eq!((nodes[3].node_id, nodes[3].ready), (None, false));
+}
+
+#[test]
+fn a_cluster_that_is_being_founded_is_known_to_be_neither_ready_nor_available() {
+    let mut sight = whole();
+    (sight.observed.founded, sight.observed.cluster) = (false, Seen::Unknown("nobody".into()));
+    let status = of(&sight, &Plan::default(), 1_000, None);
+    assert_eq!(status.phase, Phase::Founding);
+    for type_ in ["Ready", "Available", "Degraded"] {
+        assert_eq!(condition(&status, type_).status, "False", "{type_}");
+    }
+}
+
+#[test]
+fn kept_claims_are_counted_with_the_command_that_removes_them() {
+    let kept = Kept { count: 2, command: "kubectl delete pvc a b".into() };
+    let (desired, sight, plan) = (desired(), whole(), Plan::default());
+    let facts = Facts {
+        desired: &desired,
+        sight: &sight,
+        plan: &plan,
+        generation: 4,
+        now_ms: 1_000,
+        bytes_per_second: None,
+        error: None,
+        notes: &[],
+        problems: &[],
+        kept: Some(&kept),
+    };
+    let status = report(&facts, None);
+    assert_eq!((status.claims_kept, status.claims_kept_command.as_deref()), (2, Some("kubectl delete pvc a b")));
+}
+
+#[test]
+fn after_a_round_that_saw_nothing_what_was_known_stays_and_is_not_believed() {
+    let before = of(&whole(), &Plan::default(), 1_000, None);
+    let status = conditions::blind(Some(&before), "RoundFailed", "the API server does not answer", 4, 9_000);
+    assert_eq!((status.phase, status.replicas), (Phase::Unknown, 3));
+    assert_eq!(condition(&status, "Ready").status, "Unknown");
+    assert_eq!(condition(&status, "Degraded").status, "True");
+    assert_eq!(status.waiting, ["RoundFailed: the API server does not answer"]);
 }

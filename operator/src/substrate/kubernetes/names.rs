@@ -42,6 +42,8 @@ pub const RESTART_REASON: &str = "granary.io/restart-reason";
 pub const TOUCHED: &str = "granary.io/touched";
 /// Label on a volume: namespace of the cluster whose claim it was bound to when its reclaim policy was changed.
 pub const LABEL_NAMESPACE: &str = "granary.io/namespace";
+/// Annotation on the StorageCluster: an installation of the operator that the nodes refused, and when (RFC 3339).
+pub const REFUSED_OPERATOR: &str = "granary.io/refused-operator";
 /// Finalizer of a StorageCluster with deletionPolicy Delete.
 pub const FINALIZER: &str = "granary.io/delete-data";
 

@@ -1,0 +1,63 @@
+use axum::http::StatusCode;
+use granary_crds::status::Phase;
+use serde_json::{Value, json};
+
+use super::{
+    super::fake_api::{FakeApi, object},
+    *,
+};
+
+fn wanted(phase: Phase) -> StorageClusterStatus {
+    StorageClusterStatus { phase, ..StorageClusterStatus::default() }
+}
+
+fn answer(version: &str, phase: &str) -> Value {
+    let mut object = serde_json::to_value(object("demo")).unwrap();
+    object["metadata"]["resourceVersion"] = json!(version);
+    object["status"] = json!({
+        "phase": phase, "replicas": 0, "readyNodes": 0, "shards": 0, "shardsWithLeader": 0, "planSteps": 0,
+    });
+    object
+}
+
+#[tokio::test]
+async fn a_status_is_patched_by_uid_and_not_again_while_the_watch_still_shows_the_old_one() {
+    let fake = FakeApi::start(|_| (StatusCode::OK, answer("2", "Ready"))).await;
+    let (mut writer, api) = (StatusWriter::default(), fake.clusters());
+    let seen = object("demo");
+    assert_eq!(writer.write(&api, &seen, &wanted(Phase::Ready)).await.unwrap(), Write::Done);
+    assert_eq!(writer.write(&api, &seen, &wanted(Phase::Ready)).await.unwrap(), Write::NotDue);
+    let requests = fake.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].path, "/apis/granary.io/v1alpha1/namespaces/default/storageclusters/demo/status");
+    assert_eq!(requests[0].body["metadata"]["uid"], json!("uid-of-demo"));
+    assert_eq!(requests[0].body["status"], json!({ "phase": "Ready" }));
+}
+
+#[tokio::test]
+async fn what_somebody_else_wrote_is_written_over() {
+    let fake = FakeApi::start(|_| (StatusCode::OK, answer("2", "Ready"))).await;
+    let (mut writer, api) = (StatusWriter::default(), fake.clusters());
+    writer.write(&api, &object("demo"), &wanted(Phase::Ready)).await.unwrap();
+    let mut edited = object("demo");
+    edited.metadata.resource_version = Some("3".into());
+    edited.status = Some(wanted(Phase::Degraded));
+    // As if that write had been a while ago.
+    writer.last.as_mut().unwrap().at -= LAG;
+    assert_eq!(writer.write(&api, &edited, &wanted(Phase::Ready)).await.unwrap(), Write::Done);
+}
+
+#[tokio::test]
+async fn an_object_that_is_gone_or_was_made_anew_is_no_error_and_others_are() {
+    for (code, reason, gone) in
+        [(404, "NotFound", true), (409, "Conflict", true), (403, "Forbidden", false), (422, "Invalid", false)]
+    {
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code, "message": "no",
+        });
+        let fake = FakeApi::start(move |_| (StatusCode::from_u16(code).unwrap(), status.clone())).await;
+        let outcome = StatusWriter::default().write(&fake.clusters(), &object("demo"), &wanted(Phase::Ready)).await;
+        assert_eq!(matches!(outcome, Ok(Write::Gone)), gone, "{code}: {outcome:?}");
+        assert_eq!(outcome.is_err(), !gone, "{code}");
+    }
+}
