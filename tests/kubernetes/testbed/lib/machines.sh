@@ -43,7 +43,10 @@ machine_init() {
 # Runs a command inside a machine, in all its namespaces: in_machine MACHINE COMMAND...
 in_machine() {
     local init
-    init=$(machine_init "$1") || die "$1 of $NAME is not running"
+    init=$(machine_init "$1") || {
+        echo "$1 of $NAME is not running" >&2
+        return 1
+    }
     shift
     nsenter --target "$init" --net --mount --pid "$@"
 }

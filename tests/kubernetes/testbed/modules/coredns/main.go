@@ -9,10 +9,12 @@ import (
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/ready"
+	_ "github.com/coredns/coredns/plugin/template"
 )
 
 func main() {
-	// The order in which plugins are asked: the cache before what it caches.
-	dnsserver.Directives = []string{"bind", "ready", "errors", "cache", "kubernetes"}
+	// The order in which plugins are asked: the cache before what it caches, and
+	// last the word that no other name exists.
+	dnsserver.Directives = []string{"bind", "ready", "errors", "cache", "kubernetes", "template"}
 	coremain.Run()
 }
