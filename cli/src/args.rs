@@ -26,6 +26,10 @@ pub struct Global {
     /// Without it, the nodes of the local cluster in --dir
     #[arg(long, global = true, env = "GRANARY_ENDPOINTS", value_delimiter = ',', value_name = "HOST:PORT,..")]
     pub endpoints: Vec<String>,
+    /// Speak only to the given addresses, whose nodes pass each request on: for a cluster that is reached through
+    /// `kubectl port-forward`
+    #[arg(long, global = true, env = "GRANARY_FORWARD", value_parser = clap::builder::FalseyValueParser::new())]
+    pub forward: bool,
     /// Directory of the local cluster
     #[arg(long, global = true, default_value = "./.granary", value_name = "DIR")]
     pub dir: PathBuf,

@@ -37,6 +37,11 @@ impl Context {
         &self.global.dir
     }
 
+    /// Whether only the given addresses can be reached.
+    pub fn forward(&self) -> bool {
+        self.global.forward
+    }
+
     /// Longest time for one request with its retries.
     pub fn timeout(&self) -> Duration {
         self.global.timeout
@@ -49,7 +54,7 @@ impl Context {
 
     /// A client of the cluster.
     pub async fn client(&self) -> Result<Client, Failure> {
-        let options = Options { timeout: self.timeout(), ..Options::default() };
+        let options = Options { timeout: self.timeout(), forward: self.forward(), ..Options::default() };
         Ok(Client::connect(self.endpoints()?, options).await?)
     }
 }

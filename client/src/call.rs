@@ -9,7 +9,7 @@ use std::{
 };
 
 use granary_common::limits::MAX_RETRY_AGE_MS;
-use granary_proto::kv::{Retry, pipe_request::Request, pipe_response::Response};
+use granary_proto::kv::{Retry, Routing, pipe_request::Request, pipe_response::Response};
 use tokio::{
     sync::SemaphorePermit,
     time::{Instant, sleep_until, timeout_at},
@@ -131,6 +131,9 @@ impl Call<'_> {
             if let Some(ticket) = &ticket {
                 self.number(&mut request, ticket);
             }
+            if self.core.options.forward {
+                *routing(&mut request) = Some(Routing { forward: true });
+            }
             let tried = attempt(&link, request.clone(), self.deadline, self.patience).await;
             let wait = match tried {
                 Tried::Answered(response) => match self.judged(judge(response), &routes, &shard, node).await? {
@@ -148,6 +151,12 @@ impl Call<'_> {
     /// for a leader at a time, those with a permit; the others wait for what they find.
     async fn choose<'s>(&self, routes: &Routes, shard: &'s Shard) -> (u64, Arc<Link>, Option<SemaphorePermit<'s>>) {
         let memory = &shard.memory;
+        if self.core.options.forward
+            && let Some(link) = self.core.directory.next_seed()
+        {
+            // No node's id: nothing is learned of who leads.
+            return (0, link, None);
+        }
         loop {
             if self.kind == Kind::StaleRead
                 && let Some((node, link)) = routes.next_replica(shard)
@@ -223,6 +232,8 @@ impl Call<'_> {
                 }
                 return Ok(Ok(response));
             }
+            // It is the given node's business to find the leader: it has not found one now.
+            Verdict::Follow(_) if self.core.options.forward => self.next_node(shard).await,
             Verdict::Follow(leader) => {
                 memory.forget(node);
                 match routes.link(leader) {
@@ -333,7 +344,31 @@ impl Call<'_> {
     fn give_up(&self) -> Error {
         self.ended(match self.busy {
             Some(retry_after_ms) => Error::Busy { message: self.cause.clone(), retry_after_ms },
-            None => Error::Timeout { after: self.timeout, cause: self.cause.clone() },
+            None => Error::Timeout { after: self.timeout, cause: format!("{}{}", self.cause, self.advice()) },
         })
+    }
+
+    fn advice(&self) -> &'static str {
+        match self.core.directory.nodes_are_out_of_reach() {
+            true => {
+                ". The given address answers, but none of the addresses that the nodes have themselves: use --forward \
+                 (or the option `forward`) when you reach the cluster through kubectl port-forward"
+            }
+            false => "",
+        }
+    }
+}
+
+/// The part of a request that says how it is routed.
+fn routing(request: &mut Request) -> &mut Option<Routing> {
+    match request {
+        Request::Get(request) => &mut request.routing,
+        Request::Put(request) => &mut request.routing,
+        Request::Delete(request) => &mut request.routing,
+        Request::CompareAndSet(request) => &mut request.routing,
+        Request::Batch(request) => &mut request.routing,
+        Request::Txn(request) => &mut request.routing,
+        Request::DeleteRange(request) => &mut request.routing,
+        Request::Scan(request) => &mut request.routing,
     }
 }

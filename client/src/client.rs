@@ -46,7 +46,7 @@ impl Client {
         let seeds = endpoints.into_iter().map(Into::into).collect();
         let timeout = bounded(options.timeout);
         let core = Core {
-            directory: Directory::new(seeds, (&options).into()),
+            directory: Directory::new(seeds, (&options).into(), options.forward),
             options,
             client_id: rand::random_range(1..=u64::MAX),
             sequence: AtomicU64::new(1),

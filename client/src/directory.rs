@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -30,18 +33,23 @@ pub(crate) struct Directory {
     seeds: Vec<String>,
     links: Mutex<HashMap<String, Arc<Link>>>,
     limits: Limits,
+    /// Only the seeds are spoken to.
+    only_seeds: bool,
+    turn: AtomicUsize,
     /// When the last refresh ended.
     refreshed: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Directory {
-    /// Knows nothing but `seeds` (host:port each).
-    pub(crate) fn new(seeds: Vec<String>, limits: Limits) -> Self {
+    /// Knows nothing but `seeds` (host:port each), and with `only_seeds` speaks to no other address ever.
+    pub(crate) fn new(seeds: Vec<String>, limits: Limits, only_seeds: bool) -> Self {
         Self {
             routes: RwLock::default(),
             seeds,
             links: Mutex::default(),
             limits,
+            only_seeds,
+            turn: AtomicUsize::new(0),
             refreshed: tokio::sync::Mutex::default(),
         }
     }
@@ -49,6 +57,25 @@ impl Directory {
     /// The newest snapshot.
     pub(crate) fn routes(&self) -> Arc<Routes> {
         self.routes.read().clone()
+    }
+
+    /// A seed to speak to next: in turn, those that did not just fail first; `None`: there are none.
+    pub(crate) fn next_seed(&self) -> Option<Arc<Link>> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let in_turn = |offset: usize| self.link(&self.seeds[turn.wrapping_add(offset) % self.seeds.len()]);
+        let mut links = (0..self.seeds.len()).map(in_turn);
+        links.clone().find(|link| !link.is_suspect()).or_else(|| links.next())
+    }
+
+    /// Whether a seed answers, and none of the addresses that the map has could ever be connected to.
+    pub(crate) fn nodes_are_out_of_reach(&self) -> bool {
+        let routes = self.routes();
+        let is_of_map = |seed: &String| routes.links().any(|link| link.address == *seed);
+        let mut seeds = self.seeds.iter().filter(|seed| !is_of_map(seed));
+        !self.only_seeds
+            && routes.links().all(|link| !link.has_worked())
+            && routes.links().any(|link| link.has_only_failed())
+            && seeds.any(|seed| self.link(seed).has_worked())
     }
 
     /// Asks for a newer map, unless another caller did so since this call began. Says what each node answered when
@@ -127,7 +154,10 @@ impl Directory {
     /// Nodes to ask: those of the map in random order, then the seeds; at the end those that failed a moment ago.
     fn candidates(&self) -> Vec<Arc<Link>> {
         let routes = self.routes();
-        let mut links: Vec<Arc<Link>> = routes.links().cloned().collect();
+        let mut links: Vec<Arc<Link>> = match self.only_seeds {
+            true => Vec::new(),
+            false => routes.links().cloned().collect(),
+        };
         if links.len() > 1 {
             let first = rand::random_range(0..links.len());
             links.rotate_left(first);

@@ -1,6 +1,12 @@
 //! The way to one node: its stream, opened when first needed and again after it broke, with a pause between failures.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use parking_lot::Mutex;
 
@@ -18,6 +24,10 @@ pub(crate) struct Link {
     state: Mutex<State>,
     /// One connection is opened at a time; the others wait for it.
     connecting: tokio::sync::Mutex<()>,
+    /// A connection stood once.
+    worked: AtomicBool,
+    /// One was tried and failed.
+    failed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -32,7 +42,14 @@ impl Link {
     /// To `address`; nothing is opened yet.
     pub(crate) fn new(address: String, limits: Limits) -> Self {
         let state = State { pipe: None, backoff: Backoff::reconnect(), pause: None };
-        Self { address, limits, state: Mutex::new(state), connecting: tokio::sync::Mutex::new(()) }
+        Self {
+            address,
+            limits,
+            state: Mutex::new(state),
+            connecting: tokio::sync::Mutex::default(),
+            worked: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+        }
     }
 
     /// The stream, opened if need be. The error says why there is none; within a pause it comes at once.
@@ -47,6 +64,7 @@ impl Link {
         match Pipe::connect(&self.address, &self.limits).await {
             Ok(pipe) => {
                 let pipe = Arc::new(pipe);
+                self.worked.store(true, Ordering::Relaxed);
                 let mut state = self.state.lock();
                 state.pipe = Some(pipe.clone());
                 state.pause = None;
@@ -54,6 +72,7 @@ impl Link {
                 Ok(pipe)
             }
             Err(cause) => {
+                self.failed.store(true, Ordering::Relaxed);
                 self.pause(&cause);
                 Err(cause)
             }
@@ -63,6 +82,16 @@ impl Link {
     /// Whether it failed a moment ago: another one is the better choice.
     pub(crate) fn is_suspect(&self) -> bool {
         self.state.lock().pause.as_ref().is_some_and(|(until, _)| *until > Instant::now())
+    }
+
+    /// Whether a connection stood once.
+    pub(crate) fn has_worked(&self) -> bool {
+        self.worked.load(Ordering::Relaxed)
+    }
+
+    /// Whether connections were tried, and none ever stood.
+    pub(crate) fn has_only_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) && !self.has_worked()
     }
 
     /// Gives up `pipe`, on which nothing was heard for too long.

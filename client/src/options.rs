@@ -17,6 +17,9 @@ pub struct Options {
     pub max_requests_in_flight: usize,
     /// Most bytes of requests in flight to one node: 64 MiB by default. The node may allow fewer.
     pub max_bytes_in_flight: u64,
+    /// Speak only to the given addresses, whose nodes pass each request on to its leader, one hop: for a client that cannot
+    /// reach the nodes themselves, as behind `kubectl port-forward`. Costs a hop a request. Off by default.
+    pub forward: bool,
 }
 
 impl Default for Options {
@@ -27,6 +30,7 @@ impl Default for Options {
             patience: Duration::from_secs(1),
             max_requests_in_flight: 4096,
             max_bytes_in_flight: 64 * 1024 * 1024,
+            forward: false,
         }
     }
 }

@@ -11,8 +11,6 @@ use granary_operator::{
         wishes,
     },
 };
-use granary_planner::observed::Cluster;
-use granary_proto::admin::GetClusterStateResponse;
 use serde::Serialize;
 
 use crate::{
@@ -52,28 +50,30 @@ struct Row {
     id: u64,
     name: String,
     draining: bool,
-    silent_for_ms: u64,
+    silent_for_ms: Option<u64>,
     read_only: bool,
     replicas: u32,
     leaders: u32,
     kv_address: String,
     peer_address: String,
-    disk_free_bytes: u64,
+    disk_free_bytes: Option<u64>,
 }
 
 /// Does it.
 pub async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     match args.command {
         Command::List => {
-            let (state, cluster) = admin::cluster(context, &args.peers).await?;
-            list(context, &state, &cluster)
+            let seen = admin::look(context, &args.peers).await?;
+            seen.say_what_is_missing();
+            list(context, &seen)
         }
         Command::Drain { id } => wish(context, &args.peers, id, true).await,
         Command::Undrain { id } => wish(context, &args.peers, id, false).await,
     }
 }
 
-fn list(context: &Context, state: &GetClusterStateResponse, cluster: &Cluster) -> Result<(), Failure> {
+fn list(context: &Context, admin::Seen { state, cluster, map_only }: &admin::Seen) -> Result<(), Failure> {
+    let whole = map_only.is_none();
     let rows: Vec<_> = cluster
         .nodes
         .iter()
@@ -84,13 +84,13 @@ fn list(context: &Context, state: &GetClusterStateResponse, cluster: &Cluster) -
                 id: node.id,
                 name: node.name.clone(),
                 draining: node.draining,
-                silent_for_ms: node.silent_for_ms,
+                silent_for_ms: whole.then_some(node.silent_for_ms),
                 read_only: node.read_only,
                 replicas: replicas(Some(cluster), node.id),
                 leaders: leaders(Some(cluster), node.id),
                 kv_address: addresses.kv,
                 peer_address: addresses.peer,
-                disk_free_bytes: live.disk_free_bytes,
+                disk_free_bytes: whole.then_some(live.disk_free_bytes),
             }
         })
         .collect();
@@ -109,8 +109,8 @@ fn list(context: &Context, state: &GetClusterStateResponse, cluster: &Cluster) -
             if words.is_empty() { "active".to_owned() } else { words.join(", ") },
             row.replicas.to_string(),
             row.leaders.to_string(),
-            format!("{} ms", row.silent_for_ms),
-            super::status::bytes(row.disk_free_bytes),
+            row.silent_for_ms.map_or("-".to_owned(), |ms| format!("{ms} ms")),
+            row.disk_free_bytes.map_or("-".to_owned(), super::status::bytes),
             row.kv_address,
             row.peer_address,
         ]);

@@ -41,12 +41,14 @@ struct Row<'a> {
 
 /// Does it.
 pub async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let (_, cluster) = admin::cluster(context, &args.peers).await?;
+    let seen = admin::look(context, &args.peers).await?;
+    seen.say_what_is_missing();
+    let (cluster, whole) = (&seen.cluster, seen.map_only.is_none());
     match args.command {
-        Command::List => list(context, &cluster),
+        Command::List => list(context, cluster, whole),
         Command::Show { id } => {
-            let shard = cluster.shards.iter().find(|shard| shard.id == id).ok_or_else(|| unknown(&cluster, id))?;
-            show(context, &cluster, shard)
+            let shard = cluster.shards.iter().find(|shard| shard.id == id).ok_or_else(|| unknown(cluster, id))?;
+            show(context, cluster, shard, whole)
         }
     }
 }
@@ -63,7 +65,7 @@ fn slots(cluster: &Cluster, shard: &Shard) -> SlotRange {
     }
 }
 
-fn list(context: &Context, cluster: &Cluster) -> Result<(), Failure> {
+fn list(context: &Context, cluster: &Cluster, whole: bool) -> Result<(), Failure> {
     if context.json() {
         let rows: Vec<_> = cluster.shards.iter().map(|shard| Row { slots: slots(cluster, shard), shard }).collect();
         return output::json(&rows);
@@ -76,25 +78,25 @@ fn list(context: &Context, cluster: &Cluster) -> Result<(), Failure> {
             shard.id.to_string(),
             if range.is_empty() { "-".to_owned() } else { format!("{}..{}", range.start, range.end) },
             shard.leader.map_or("-".to_owned(), |leader| leader.to_string()),
-            shard.replicas.iter().map(short).collect::<Vec<_>>().join(" "),
+            shard.replicas.iter().map(|replica| short(replica, whole)).collect::<Vec<_>>().join(" "),
             shard.target.iter().map(u64::to_string).collect::<Vec<_>>().join(" "),
-            super::status::bytes(shard.bytes),
+            if whole { super::status::bytes(shard.bytes) } else { "-".to_owned() },
         ]);
     }
     output::line(&table.to_string())
 }
 
-/// The node, with a mark where it is not a voter that has caught up.
-fn short(replica: &Replica) -> String {
+/// The node, with a mark where it is not a voter that has caught up, if that is known.
+fn short(replica: &Replica, whole: bool) -> String {
     let role = match replica.role {
         Role::Voter => "",
         Role::Learner => "(learner)",
         Role::Outgoing => "(outgoing)",
     };
-    format!("{}{role}{}", replica.node, if replica.caught_up { "" } else { "(behind)" })
+    format!("{}{role}{}", replica.node, if replica.caught_up || !whole { "" } else { "(behind)" })
 }
 
-fn show(context: &Context, cluster: &Cluster, shard: &Shard) -> Result<(), Failure> {
+fn show(context: &Context, cluster: &Cluster, shard: &Shard, whole: bool) -> Result<(), Failure> {
     let range = slots(cluster, shard);
     if context.json() {
         return output::json(&Row { slots: range, shard });
@@ -105,8 +107,11 @@ fn show(context: &Context, cluster: &Cluster, shard: &Shard) -> Result<(), Failu
         None => output::line("leader: none was heard lately; the replicas are those last reported")?,
     }
     for replica in &shard.replicas {
-        output::line(&format!("replica: {}", short(replica)))?;
+        output::line(&format!("replica: {}", short(replica, whole)))?;
     }
     output::line(&format!("target: {:?}", shard.target))?;
-    output::line(&format!("size: about {}", super::status::bytes(shard.bytes)))
+    match whole {
+        true => output::line(&format!("size: about {}", super::status::bytes(shard.bytes))),
+        false => Ok(()),
+    }
 }

@@ -60,14 +60,16 @@ async fn look(context: &Context, args: &PeerArgs) -> Result<StatusFile, Failure>
     {
         return Ok(status);
     }
-    let (state, cluster) = admin::cluster(context, args).await?;
+    let seen = admin::look(context, args).await?;
+    seen.say_what_is_missing();
+    let state = &seen.state;
     let peers = state.nodes.iter().filter_map(|node| Some(node.addresses.clone()?.peer)).collect();
     let kv = state.nodes.iter().filter_map(|node| Some(node.addresses.clone()?.kv)).collect();
-    Ok(StatusFile { kv_endpoints: kv, peer_endpoints: peers, ..of_cluster(&cluster) })
+    Ok(StatusFile { kv_endpoints: kv, peer_endpoints: peers, ..of_cluster(&seen.cluster, seen.map_only.is_none()) })
 }
 
-/// Without a loop: no plan, no phase of its own.
-fn of_cluster(cluster: &Cluster) -> StatusFile {
+/// Without a loop: no plan, no phase of its own. `heard`: it is known whether nodes are heard.
+fn of_cluster(cluster: &Cluster, heard: bool) -> StatusFile {
     let data = || cluster.shards.iter().filter(|shard| shard.id != 0);
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let nodes = cluster.nodes.iter().map(|node| NodeRow {
@@ -78,6 +80,7 @@ fn of_cluster(cluster: &Cluster) -> StatusFile {
         peer_address: None,
         state: match (node.draining, node.silent_for_ms) {
             (true, _) => "draining",
+            (false, _) if !heard => "unknown",
             (false, silent) if silent >= OLD_MS => "silent",
             (false, _) => "ready",
         }

@@ -60,7 +60,7 @@ pub(super) async fn connect(address: &str, limits: &Limits) -> Result<Pipe, Stri
 }
 
 async fn open(address: &str, limits: &Limits) -> Result<Pipe, String> {
-    let channel = dial(address).await?;
+    let channel = dial(address, limits.connect_timeout).await?;
     let unary = KvClient::new(channel).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
     let (queue, jobs) = mpsc::unbounded_channel();
     // The table's size is known with the welcome, which comes over the stream that needs the table.
@@ -79,9 +79,12 @@ async fn open(address: &str, limits: &Limits) -> Result<Pipe, String> {
     Ok(Pipe { queue, in_flight, unary, reader })
 }
 
-async fn dial(address: &str) -> Result<Channel, String> {
+/// A name is resolved anew each time. Where it has several addresses each gets a part of the time, so that one that is dead
+/// does not take all of it.
+async fn dial(address: &str, limit: Duration) -> Result<Channel, String> {
     Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| format!("not an address: {error}"))?
+        .connect_timeout(limit)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)

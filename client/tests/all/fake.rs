@@ -82,6 +82,15 @@ impl Cluster {
         Self { nodes: started }
     }
 
+    /// From now on the map says that all nodes are at `address`.
+    pub fn move_in_map(&self, address: &str) {
+        let mut map = self.nodes[0].map.lock();
+        map.version += 1;
+        for node in &mut map.nodes {
+            node.addresses = Some(map::Addresses { kv: address.to_owned(), peer: String::new() });
+        }
+    }
+
     /// A client that knows the first node.
     pub async fn client(&self, options: Options) -> Client {
         Client::connect([self.nodes[0].address.clone()], options).await.unwrap()
@@ -133,6 +142,18 @@ fn map_of(nodes: &[Arc<Node>], shards: u32) -> ClusterMap {
         shards: std::iter::once(meta).chain((1..=shards).map(shard)).collect(),
         ..ClusterMap::default()
     }
+}
+
+/// Whether a request asks to be passed on.
+pub fn asks_to_forward(request: &PipeRequest) -> bool {
+    let routing = match &request.request {
+        Some(Asked::Get(get)) => get.routing,
+        Some(Asked::Put(put)) => put.routing,
+        Some(Asked::Batch(batch)) => batch.routing,
+        Some(Asked::Scan(scan)) => scan.routing,
+        _ => None,
+    };
+    routing.is_some_and(|routing| routing.forward)
 }
 
 /// What a leader of an empty cluster answers to a get or put.

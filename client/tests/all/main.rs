@@ -3,6 +3,7 @@
 
 mod batch;
 mod fake;
+mod forward;
 mod pipe;
 mod retries;
 mod routing;
