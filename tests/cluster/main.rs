@@ -9,5 +9,6 @@ mod minority;
 mod moves;
 mod reads;
 mod removed;
+mod service;
 mod snapshots;
 mod stops;

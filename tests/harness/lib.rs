@@ -6,6 +6,7 @@
 pub mod balance;
 pub mod cli;
 pub mod cluster;
+pub mod http;
 pub mod local;
 pub mod node;
 pub mod pipe;

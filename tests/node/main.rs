@@ -6,6 +6,8 @@ mod admin;
 mod bad_input;
 mod disk;
 mod large_values;
+mod level;
+mod lock;
 mod ports;
 mod retries;
 mod slow_reader;
