@@ -19,3 +19,6 @@ cache() {
         echo "${GRANARY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/granary}/kubernetes/$(cache_key)"
     fi
 }
+
+# The archives of the testbed's own images, keyed by what they are made of.
+base_images() { echo "$(cache)/images-$(cat "$TESTBED"/base-images/* | sha256sum | cut -c1-8)"; }
