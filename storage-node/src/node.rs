@@ -3,6 +3,7 @@
 mod become_member;
 mod founding;
 mod open;
+mod reclaim;
 mod run;
 mod starting;
 mod stop;

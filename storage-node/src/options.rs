@@ -94,7 +94,7 @@ pub struct Options {
     #[arg(long, env = "GRANARY_BLOCK_CACHE_MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=1_048_576), value_name = "MIB")]
     pub block_cache_mib: u32,
     /// Fill of the disk, in percent, from which on writes that need space are refused: 50 to 99.
-    /// From 256 MiB of free space down they are refused in any case; on a disk below 1 GiB, from a fourth of it down.
+    /// From 256 MiB of free space down they are refused in any case; on a disk below 768 MiB, from a third of it down.
     #[arg(long, env = "GRANARY_READ_ONLY_AT_PERCENT", default_value_t = 95, value_parser = clap::value_parser!(u8).range(50..=99), value_name = "PERCENT")]
     pub read_only_at_percent: u8,
     /// Fill of the disk, in percent, at which they are taken again; below --read-only-at-percent.

@@ -5,9 +5,9 @@
 //! | --- | --- |
 //! | `read_only_below` | take writes that need space; other leaders count it as full ([`blocks_quorum`]) |
 //! | `full_below` | take large appends of other leaders: they are dropped, as if the network had, and sent again |
-//! | `exhausted_below` | take any append; at a start it waits, and opens its stores once there is more |
+//! | `exhausted_below` | take any append |
 //!
-//! Reads, deletes, votes and heartbeats go on. Everything ends by itself when there is more room. Knows no other part.
+//! A start for which there is no room waits until there is more, see `node/open`. Reads, deletes, votes and heartbeats go on. Everything ends by itself when there is more room. Knows no other part.
 
 use std::{
     collections::BTreeSet,
@@ -22,9 +22,9 @@ use std::{
 use granary_engine::{DiskSpace, FileError};
 use parking_lot::RwLock;
 
-/// How often the disk is asked.
-const EVERY: Duration = Duration::from_millis(200);
-/// Room that is kept in any case, in bytes, on a disk of four times as much and more; on a smaller one, its fourth. What
+/// How often the disk is asked, which costs some us: often, for a burst may write some hundred MB a second.
+const EVERY: Duration = Duration::from_millis(25);
+/// Room that is kept in any case, in bytes, on a disk of three times as much and more; on a smaller one, its third. What
 /// comes in before all nodes know of a full one must fit into it, and what RocksDB needs to merge its files.
 const RESERVE: u64 = 256 << 20;
 /// Bytes of entries up to which an append counts as small: deletes, and the first entry of a new leader.
@@ -47,14 +47,14 @@ impl Marks {
     /// For a disk of `total` bytes: what the percentages of used space say, and no less than the reserve.
     pub fn of(total: u64, read_only_at_percent: u8, writable_at_percent: u8) -> Self {
         let free_at = |used_percent: u8| total / 100 * u64::from(100 - used_percent.min(100));
-        let reserve = RESERVE.min(total / 4);
+        let reserve = RESERVE.min(total / 3);
         let read_only_below = free_at(read_only_at_percent).max(reserve);
-        let full_below = reserve / 4;
+        let full_below = reserve / 2;
         Self {
             read_only_below,
             writable_from: free_at(writable_at_percent).max(read_only_below + reserve / 4),
             full_below,
-            exhausted_below: full_below / 4,
+            exhausted_below: reserve / 16,
         }
     }
 
@@ -144,13 +144,13 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     #[test]
-    fn a_large_disk_goes_by_percent_and_a_small_one_keeps_a_fourth() {
+    fn a_large_disk_goes_by_percent_and_a_small_one_keeps_a_third() {
         let large = Marks::of(100 * GIB, 95, 93);
-        assert_eq!((large.read_only_below, large.full_below), (5 * GIB, 64 * MIB));
+        assert_eq!((large.read_only_below, large.full_below), (5 * GIB, 128 * MIB));
         assert_eq!(large.writable_from, 7 * GIB);
-        let small = Marks::of(64 * MIB, 95, 93);
+        let small = Marks::of(48 * MIB, 95, 93);
         assert_eq!((small.read_only_below, small.writable_from), (16 * MIB, 20 * MIB));
-        assert_eq!((small.full_below, small.exhausted_below), (4 * MIB, MIB));
+        assert_eq!((small.full_below, small.exhausted_below), (8 * MIB, MIB));
     }
 
     #[test]
@@ -163,10 +163,10 @@ mod tests {
 
     #[test]
     fn appends_are_dropped_large_ones_first_and_heartbeats_never() {
-        let marks = Marks::of(64 * MIB, 95, 93);
+        let marks = Marks::of(48 * MIB, 95, 93);
         let admits = |free, bytes| marks.admits(free, bytes);
-        assert!(admits(4 * MIB, 1 << 20));
-        assert!(!admits(4 * MIB - 1, 1 << 20) && admits(4 * MIB - 1, 100));
+        assert!(admits(8 * MIB, 1 << 20));
+        assert!(!admits(8 * MIB - 1, 1 << 20) && admits(8 * MIB - 1, 100));
         assert!(!admits(MIB - 1, 100) && admits(0, 0));
         assert!(Space::default().admits(1 << 20), "a disk that was not asked yet");
     }

@@ -57,6 +57,8 @@ impl EngineOptions {
 const MEMTABLES: i32 = 3;
 /// Open files of a store; each costs its index and filter blocks when it is not in the cache.
 const OPEN_FILES: i32 = 512;
+/// Space taken beforehand for the list of a store's files.
+const MANIFEST_BYTES: usize = 256 << 10;
 /// RocksDB's own text logs.
 const INFO_LOGS: usize = 4;
 
@@ -74,6 +76,8 @@ impl EngineOptions {
         options.set_wal_bytes_per_sync(512 << 10);
         options.set_keep_log_file_num(INFO_LOGS);
         options.set_max_log_file_size(self.info_log_bytes);
+        // Taken from the disk beforehand, like the log's space; 4 MiB by default.
+        options.set_manifest_preallocation_size(MANIFEST_BYTES);
         options.set_stats_dump_period_sec(0);
         options.set_stats_persist_period_sec(0);
         options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(memtable_bytes, false));

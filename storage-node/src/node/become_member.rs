@@ -14,7 +14,7 @@ use granary_proto::{
 use granary_store::Config;
 use tonic::Status;
 
-use super::{Node, NodeError, founding};
+use super::{Node, NodeError, founding, reclaim};
 use crate::{
     drivers::{self, Limits, Settings},
     member::Member,
@@ -144,7 +144,9 @@ impl Node {
         tokio::spawn(peers.discover());
         let data = options.data.clone();
         tokio::spawn(space::watch(data, move |total| options.space_marks(total), space));
-        *self.tasks.lock() = MetaLead::start(&member);
+        let mut tasks = MetaLead::start(&member);
+        tasks.spawn(reclaim::run(member));
+        *self.tasks.lock() = tasks;
         Ok(())
     }
 }

@@ -57,15 +57,13 @@ async fn take_lock(options: &Options, starting: &Starting) -> Result<DiskLock, N
     }
 }
 
-/// RocksDB needs room to recover. Where there is none, another start would fail like this one: it waits for more.
+/// RocksDB needs room to recover. Where it says that there is too little, it would again: the node waits for more.
 async fn open_disk(options: &Options, lock: &Arc<DiskLock>, starting: &Starting) -> Result<Disk, NodeError> {
-    // Free bytes at which it failed for lack of room: more are waited for.
-    let mut failed_at = None;
+    // Free bytes that are waited for, once it failed for lack of room.
+    let mut wanted = 0;
     let mut said = Instant::now();
     loop {
         let space = DiskSpace::of(&options.data).map_err(DiskError::from)?;
-        let marks = options.space_marks(space.total);
-        let wanted = failed_at.map_or(0, |free| free + 1).max(marks.exhausted_below);
         if space.free >= wanted {
             starting.at(Stage::Opens);
             let engine = EngineOptions {
@@ -73,7 +71,10 @@ async fn open_disk(options: &Options, lock: &Arc<DiskLock>, starting: &Starting)
                 ..EngineOptions::for_disk(space.total)
             };
             match tokio::task::block_in_place(|| Disk::open_locked(lock.clone(), engine)) {
-                Err(error) if error.is_lack_of_room() => failed_at = Some(space.free),
+                Err(error) if error.is_lack_of_room() => {
+                    tracing::warn!(%error, free = space.free, "the stores do not open");
+                    wanted = (space.free + 1).max(options.space_marks(space.total).exhausted_below);
+                }
                 opened => return Ok(opened?),
             }
         }

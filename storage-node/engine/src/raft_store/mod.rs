@@ -118,6 +118,17 @@ impl RaftStore {
         self.bytes_written.load(Relaxed)
     }
 
+    /// Bytes of the tables on disk, with dead rows.
+    pub fn table_bytes(&self) -> u64 {
+        self.db.property_int_value("rocksdb.total-sst-files-size").ok().flatten().unwrap_or(0)
+    }
+
+    /// Merges all tables, so that the space of dead rows is given back. Takes as much room as the living rows meanwhile;
+    /// slow, and changes nothing that can be read.
+    pub fn compact(&self) {
+        self.db.compact_range::<&[u8], &[u8]>(None, None);
+    }
+
     /// Makes the next write fail.
     #[cfg(test)]
     pub(crate) fn fail_next_write(&self) {
