@@ -10,7 +10,8 @@ buildah_here() {
 image() {
     local tag=$1 log
     shift
-    log=$(buildah_here build --layers --timestamp 0 --identity-label=false --tag "$tag" "$@" 2>&1) || die "building the image $tag failed: $log"
+    log=$(buildah_here build --layers --timestamp 0 --identity-label=false --tag "$tag" "$@" 2>&1) ||
+        die "building the image $tag failed: $log"
 }
 
 # archive FILE TAG: what ctr imports, not compressed. The old file stays until the new one is whole.

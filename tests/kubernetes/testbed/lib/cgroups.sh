@@ -1,5 +1,5 @@
-# Each Kubernetes node has a cgroup NAME-NODE of its own in every hierarchy: kubelets that share one kill each other's pods
-# as orphans.
+# Each Kubernetes node has a cgroup NAME-NODE of its own in every hierarchy: kubelets that share one kill each other's
+# pods as orphans.
 
 # The roots of all hierarchies: one folder a controller (cgroup v1), or the only one (v2).
 cgroup_roots() {
@@ -31,9 +31,9 @@ cgroup_pids() {
 }
 
 remove_cgroups() {
-    local root
-    for root in $(cgroup_roots); do
-        [ ! -d "$root/$(namespace "$1")" ] || find "$root/$(namespace "$1")" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    local group
+    for group in $(cgroup_roots | sed "s|\$|/$(namespace "$1")|"); do
+        [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
     done
 }
 

@@ -15,10 +15,14 @@ die() {
     exit 1
 }
 
+# How long it has been since `started=$(now)`, and what has been done: took WHAT
+now() { echo "${EPOCHREALTIME/[.,]/}"; }
+took() { printf '%6d ms  %s\n' $((($(now) - started) / 1000)) "$*"; }
+
 # Linux and root, or a clear sentence.
 need_root() {
     [ "$(uname -s)" = Linux ] || die "the Kubernetes for tests needs Linux (namespaces, cgroups); this is $(uname -s)"
-    [ "$(id -u)" -eq 0 ] || die "the Kubernetes for tests needs root (namespaces, cgroups, mounts); run it with sudo or in a virtual machine"
+    [ "$(id -u)" -eq 0 ] || die "the Kubernetes for tests needs root (namespaces, cgroups, mounts); use sudo"
 }
 
 # The programs named, or a sentence that says how to get them.
@@ -46,7 +50,7 @@ instance() {
 
 # Whether the instance is up, and how many Kubernetes nodes it has.
 need_up() {
-    [ -f "$STATE/nodes" ] || die "the testbed $NAME is not up: no $STATE/nodes. Run: tests/kubernetes/testbed/up --name $NAME"
+    [ -f "$STATE/nodes" ] || die "the testbed $NAME is not up (no $STATE/nodes). Run: $TESTBED/up --name $NAME"
     NODES=$(cat "$STATE/nodes")
 }
 

@@ -8,7 +8,9 @@ load_images() {
         load_into "$node" "$@" >>"$STATE/log/$node-images.log" 2>&1 &
         loads+=($!)
     done
-    for load in "${loads[@]}"; do wait "$load" || die "an image could not be loaded. Logs: $STATE/log/*-images.log"; done
+    for load in "${loads[@]}"; do
+        wait "$load" || die "an image could not be loaded. Logs: $STATE/log/*-images.log"
+    done
 }
 
 load_into() {

@@ -1,5 +1,5 @@
-# A machine of the testbed is a network, a mount and a process namespace, and cgroups if it is a Kubernetes node. Its first
-# process is a script of machine/. Killing that one is pulling the plug: the kernel kills all others, and with the
+# A machine of the testbed is a network, a mount and a process namespace, and cgroups if it is a Kubernetes node. Its
+# first process is a script of machine/. Killing that one is pulling the plug: the kernel kills all others, and with the
 # last one go the machine's mounts and loop devices. The network namespace has a name, NAME-MACHINE, and stays.
 #
 # What a machine sees: /srv is the instance's state folder, /var and /run are its own, the rest is the host's.
@@ -17,6 +17,13 @@ start_machine() {
         "$TESTBED/machine/start" "$STATE" "$machine" "$(cache)" "$TESTBED/machine/$kind" "$@" \
         >>"$STATE/log/$machine.log" 2>&1 </dev/null 9>&- &
     disown
+}
+
+# A Kubernetes node's machine, in its zone; the network is there already. Needs cgroups.sh and network.sh too.
+start_node() {
+    local zone=zone$((($(node_number "$1") - 1) % 3 + 1))
+    make_cgroups "$1"
+    start_machine "$1" node "$(node_address "$1")" "$zone" "$(namespace "$1")" "https://$CONTROL_ADDRESS:6443"
 }
 
 # The host's ids of a machine's processes, pods not among them. Whoever merely looks into its network (a test, a shell)

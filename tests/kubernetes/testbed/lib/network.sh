@@ -1,5 +1,5 @@
-# The network of an instance: a bridge in the control plane's namespace, a cable to each Kubernetes node, pods of node N in
-# 10.244.N.0/24, all routed, no NAT. Nothing touches the host's network, and no packet can leave.
+# The network of an instance: a bridge in the control plane's namespace, a cable to each Kubernetes node, pods of node N
+# in 10.244.N.0/24, all routed, no NAT. Nothing touches the host's network, and no packet can leave.
 
 node_number() { echo "${1#node}"; }
 node_address() { echo "10.99.0.$((10 + $(node_number "$1")))"; }
@@ -29,7 +29,8 @@ make_node_network() {
     ip -n "$namespace" route add default via "$CONTROL_ADDRESS"
     ip -n "$control" route add "10.244.$(node_number "$node").0/24" via "$(node_address "$node")"
     for other in $(nodes); do
-        [ "$other" = "$node" ] || ip -n "$namespace" route add "10.244.$(node_number "$other").0/24" via "$(node_address "$other")"
+        [ "$other" != "$node" ] || continue
+        ip -n "$namespace" route add "10.244.$(node_number "$other").0/24" via "$(node_address "$other")"
     done
     # Pods of one node reach each other's services too: bridged packets pass iptables, where the kernel can do that.
     nsenter --net="/run/netns/$namespace" sysctl -qw net.ipv4.ip_forward=1

@@ -1,5 +1,5 @@
-# The local volumes of a Kubernetes node: folders below its /var/volumes, each with a PersistentVolume of class `standard`.
-# Every second one has reclaim policy Delete.
+# The local volumes of a Kubernetes node: folders below its /var/volumes, each with a PersistentVolume of class
+# `standard`. Every second one has reclaim policy Delete.
 
 # NAME SIZE POLICY of each volume of a node.
 volumes_of() {
@@ -29,7 +29,8 @@ spec:
   persistentVolumeReclaimPolicy: $4
   storageClassName: standard
   local: {path: /var/volumes/$2}
-  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [$1]}]}]}}
+  nodeAffinity:
+    required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [$1]}]}]}
 EOF
 }
 
