@@ -25,8 +25,9 @@ pub enum Due {
 
 /// When to write `wanted`, when `stored` is what the API server has and the last write was so long ago (`None`: never by
 /// this process).
-pub fn due(stored: &StorageClusterStatus, wanted: &StorageClusterStatus, since: Option<Duration>) -> Due {
+pub fn due(stored: Option<&StorageClusterStatus>, wanted: &StorageClusterStatus, since: Option<Duration>) -> Due {
     let passed = |least| since.is_none_or(|since| since >= least);
+    let Some(stored) = stored else { return Due::Now };
     let (rate, otherwise) = if facts(stored) != facts(wanted) {
         (AT_MOST, Due::Soon)
     } else if progress(stored) != progress(wanted) {
@@ -53,9 +54,10 @@ fn progress(status: &StorageClusterStatus) -> Value {
     value(&StorageClusterStatus { observed_time: None, bytes_stored: None, ..status.clone() })
 }
 
-/// The JSON merge patch (RFC 7386) that turns one status into the other.
-pub fn merge_patch(stored: &StorageClusterStatus, wanted: &StorageClusterStatus) -> Value {
-    between(&value(stored), &value(wanted))
+/// The JSON merge patch (RFC 7386) that turns one status into the other. Where there is none yet, all of it: fields that
+/// are required are there also when they are zero.
+pub fn merge_patch(stored: Option<&StorageClusterStatus>, wanted: &StorageClusterStatus) -> Value {
+    stored.map_or_else(|| value(wanted), |stored| between(&value(stored), &value(wanted)))
 }
 
 /// As JSON; fields that are not set are not there.
@@ -100,13 +102,14 @@ mod tests {
     }
 
     fn after(stored: &StorageClusterStatus, wanted: &StorageClusterStatus, since_ms: u64) -> Due {
-        due(stored, wanted, Some(Duration::from_millis(since_ms)))
+        due(Some(stored), wanted, Some(Duration::from_millis(since_ms)))
     }
 
     #[test]
     fn a_changed_fact_is_written_at_once_but_not_more_than_twice_a_second() {
         let (stored, wanted) = (status("a", "1"), status("b", "2"));
-        assert_eq!(due(&stored, &wanted, None), Due::Now);
+        assert_eq!(due(Some(&stored), &wanted, None), Due::Now);
+        assert_eq!(due(None, &wanted, Some(Duration::ZERO)), Due::Now);
         assert_eq!(after(&stored, &wanted, 499), Due::Soon);
         assert_eq!(after(&stored, &wanted, 500), Due::Now);
     }
@@ -143,7 +146,8 @@ mod tests {
             "waitingReason": null,
             "migration": { "movesLeft": 1, "bytesPerSecond": null },
         });
-        assert_eq!(merge_patch(&stored, &wanted), patch);
-        assert_eq!(merge_patch(&wanted, &wanted), json!({}));
+        assert_eq!(merge_patch(Some(&stored), &wanted), patch);
+        assert_eq!(merge_patch(Some(&wanted), &wanted), json!({}));
+        assert_eq!(merge_patch(None, &StorageClusterStatus::default())["shards"], 0);
     }
 }

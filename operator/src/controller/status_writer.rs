@@ -58,14 +58,14 @@ impl StatusWriter {
     ) -> Result<Write, kube::Error> {
         let stored = self.stored(object);
         let since = self.last.as_ref().map(|last| last.at.elapsed());
-        match due(&stored, wanted, since) {
+        match due(stored.as_ref(), wanted, since) {
             Due::Not => return Ok(Write::NotDue),
             Due::Soon => return Ok(Write::Later),
             Due::Now => {}
         }
         let at = Instant::now();
         // With the uid, so that a new object of the same name is not told what an old one was.
-        let patch = json!({ "metadata": { "uid": object.uid() }, "status": merge_patch(&stored, wanted) });
+        let patch = json!({ "metadata": { "uid": object.uid() }, "status": merge_patch(stored.as_ref(), wanted) });
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         match api.patch_status(&object.name_any(), &params, &Patch::Merge(patch)).await {
             Ok(now) => {
@@ -78,15 +78,15 @@ impl StatusWriter {
         }
     }
 
-    /// What the API server has, as far as known.
-    fn stored(&mut self, object: &StorageCluster) -> StorageClusterStatus {
+    /// What the API server has, as far as known; `None`: nothing yet.
+    fn stored(&mut self, object: &StorageCluster) -> Option<StorageClusterStatus> {
         if let Some(last) = self.last.as_mut().filter(|last| !last.seen) {
             if object.resource_version() != last.version && last.at.elapsed() < LAG {
-                return last.status.clone();
+                return Some(last.status.clone());
             }
             last.seen = true;
         }
-        object.status.clone().unwrap_or_default()
+        object.status.clone()
     }
 }
 
