@@ -45,6 +45,7 @@ instance() {
         esac
     done
     [[ $NAME =~ ^[a-z][a-z0-9-]{0,19}$ ]] || die "a name has 1 to 20 of a-z, 0-9 and -, and begins with a letter: $NAME"
+    [ "$NAME" != images ] || die "no instance is called images: target/kubernetes/images has the archives"
     STATE=$(realpath -m "${STATE:-$REPOSITORY/target/kubernetes/$NAME}")
 }
 
