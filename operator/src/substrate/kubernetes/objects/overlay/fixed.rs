@@ -28,8 +28,8 @@ fn fixed(field: &str, instead: &str) -> Result<(), TemplateError> {
     Err(TemplateError::Fixed { field: format!("{FIELD}.{field}"), instead: instead.to_owned() })
 }
 
-/// The operator's keys stand, and none with its prefix is added. Keys of `podLabels` and `podAnnotations` stand too: one
-/// key with two values in one spec is a mistake.
+/// The operator's keys stand, and none with its prefix is added. Keys of `podLabels` and `podAnnotations` stand too:
+/// one key with two values in one spec is a mistake.
 fn keys(
     field: &str,
     own: Option<&BTreeMap<String, String>>,

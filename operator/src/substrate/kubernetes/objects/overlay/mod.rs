@@ -1,6 +1,6 @@
-//! The user's `podTemplate` over the operator's: merged as `kubectl patch` does it (strategic merge: containers, volumes,
-//! variables and mounts by their names, lists without a key as a whole), and refused where it changes what the operator
-//! relies on.
+//! The user's `podTemplate` over the operator's: merged as `kubectl patch` does it (strategic merge: containers,
+//! volumes, variables and mounts by their names, lists without a key as a whole), and refused where it changes what the
+//! operator relies on.
 
 mod fixed;
 mod strict;

@@ -1,5 +1,5 @@
-//! The probes. None of them kills a node that catches up or waits on a slow disk: alive means that the process can still
-//! work, and only readiness asks for more.
+//! The probes. None of them kills a node that catches up or waits on a slow disk: alive means that the process can
+//! still work, and only readiness asks for more.
 
 use k8s_openapi::{
     api::core::v1::{HTTPGetAction, Probe},
