@@ -71,7 +71,7 @@ async fn health_reflection_metrics_and_probes_answer() {
     assert!(metrics.starts_with("HTTP/1.1 200") && metrics.contains("# TYPE granary_"), "{metrics}");
     assert!(page(blank.ports.metrics, "/livez").await.starts_with("HTTP/1.1 200"), "a blank node lives");
     let not_ready = page(blank.ports.metrics, "/readyz").await;
-    assert!(not_ready.starts_with("HTTP/1.1 503") && not_ready.contains("does not belong"), "{not_ready}");
+    assert!(not_ready.starts_with("HTTP/1.1 503") && not_ready.contains("blank: it waits to be asked"), "{not_ready}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,5 +2,6 @@
 
 mod data;
 mod files;
+mod forward;
 mod inside;
 mod while_a_node_dies;
