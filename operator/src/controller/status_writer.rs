@@ -27,7 +27,7 @@ struct Written {
     at: Instant,
     /// Of the object after the write.
     version: Option<String>,
-    status: StorageClusterStatus,
+    status: Option<StorageClusterStatus>,
     /// The watch has shown it, or something newer.
     seen: bool,
 }
@@ -70,7 +70,7 @@ impl StatusWriter {
         match api.patch_status(&object.name_any(), &params, &Patch::Merge(patch)).await {
             Ok(now) => {
                 let version = now.resource_version();
-                self.last = Some(Written { at, version, status: now.status.unwrap_or_default(), seen: false });
+                self.last = Some(Written { at, version, status: now.status, seen: false });
                 Ok(Write::Done)
             }
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(Write::Gone),

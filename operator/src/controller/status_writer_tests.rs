@@ -16,6 +16,7 @@ fn answer(version: &str, phase: &str) -> Value {
     object["metadata"]["resourceVersion"] = json!(version);
     object["status"] = json!({
         "phase": phase, "replicas": 0, "readyNodes": 0, "shards": 0, "shardsWithLeader": 0, "planSteps": 0,
+        "claimsKept": 0,
     });
     object
 }
@@ -31,7 +32,8 @@ async fn a_status_is_patched_by_uid_and_not_again_while_the_watch_still_shows_th
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].path, "/apis/granary.io/v1alpha1/namespaces/default/storageclusters/demo/status");
     assert_eq!(requests[0].body["metadata"]["uid"], json!("uid-of-demo"));
-    assert_eq!(requests[0].body["status"], json!({ "phase": "Ready" }));
+    let status = &requests[0].body["status"];
+    assert_eq!((&status["phase"], &status["replicas"]), (&json!("Ready"), &json!(0)), "the first one is all of it");
 }
 
 #[tokio::test]
