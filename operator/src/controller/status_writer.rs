@@ -82,7 +82,7 @@ impl StatusWriter {
     fn stored(&mut self, object: &StorageCluster) -> Option<StorageClusterStatus> {
         if let Some(last) = self.last.as_mut().filter(|last| !last.seen) {
             if object.resource_version() != last.version && last.at.elapsed() < LAG {
-                return Some(last.status.clone());
+                return last.status.clone();
             }
             last.seen = true;
         }
