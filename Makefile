@@ -1,5 +1,6 @@
 # make demo     a cluster on this machine: load, scale, crash, shrink, power off, verify (about 90 s once built)
 # make test     all tests
+# make test-kubernetes  the scenarios on a real Kubernetes alone (Linux, root): target/kubernetes/report.json
 # make verify   what CI checks besides: formatting, lints, dependency rules
 # make fix      what can be mended by itself
 # make build    the programs, in target/release
@@ -9,7 +10,7 @@
 
 CARGO_FLAGS := --release --locked --workspace
 
-.PHONY: demo demo-short test build setup verify fix clean-demo kubernetes-up kubernetes-down
+.PHONY: demo demo-short test test-kubernetes build setup verify fix clean-demo kubernetes-up kubernetes-down
 .DEFAULT_GOAL := build
 
 setup:
@@ -26,6 +27,10 @@ demo-short: build
 
 test: build
 	cargo test $(CARGO_FLAGS)
+
+test-kubernetes: build
+	@scripts/setup kubernetes
+	GRANARY_REQUIRE_KUBERNETES=1 cargo test $(CARGO_FLAGS) --test kubernetes
 
 verify: setup
 	cargo fmt --all --check

@@ -300,7 +300,7 @@ fn is_final(code: Code) -> bool {
 }
 
 /// The first shard that is not yet as its target says, with all replicas caught up.
-fn first_unfinished(state: &GetClusterStateResponse) -> Option<String> {
+pub fn first_unfinished(state: &GetClusterStateResponse) -> Option<String> {
     let map = state.map.as_ref()?;
     state.shards.iter().find_map(|shard| {
         let id = shard.shard_id;

@@ -1,0 +1,5 @@
+//! kubectl drain.
+
+use super::Scenario;
+
+pub const SCENARIOS: &[Scenario] = &[];

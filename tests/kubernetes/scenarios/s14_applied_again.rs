@@ -1,0 +1,5 @@
+//! Deleted and applied again.
+
+use super::Scenario;
+
+pub const SCENARIOS: &[Scenario] = &[];

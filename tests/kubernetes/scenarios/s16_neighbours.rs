@@ -1,0 +1,5 @@
+//! Clusters side by side.
+
+use super::Scenario;
+
+pub const SCENARIOS: &[Scenario] = &[];

@@ -1,0 +1,5 @@
+//! A node's process hangs.
+
+use super::Scenario;
+
+pub const SCENARIOS: &[Scenario] = &[];
