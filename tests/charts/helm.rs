@@ -1,4 +1,5 @@
-//! Finds and runs `helm`: the testbed's, which was built from source and lies in its cache, or one in PATH.
+//! Finds and runs `helm`: the one that GRANARY_HELM names, the testbed's, which was built from source and lies in its
+//! cache, or one in PATH.
 
 use std::{
     env, fs,
@@ -22,6 +23,9 @@ pub fn with_helm(f: impl FnOnce(&Helm)) {
 }
 
 fn found() -> Option<PathBuf> {
+    if let Some(given) = env::var_os("GRANARY_HELM").filter(|value| !value.is_empty()) {
+        return Some(given.into());
+    }
     let in_path = env::var_os("PATH").into_iter().flat_map(|path| env::split_paths(&path).collect::<Vec<_>>());
     let folders = built().into_iter().chain(in_path);
     folders.map(|folder| folder.join("helm")).find(|file| file.is_file())

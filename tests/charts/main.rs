@@ -31,8 +31,6 @@ fn committed(path: &str, wanted: &str) {
     if found != wanted {
         let line = 1 + found.lines().zip(wanted.lines()).take_while(|(found, wanted)| found == wanted).count();
         let (old, new) = (found.lines().nth(line - 1), wanted.lines().nth(line - 1));
-        panic!(
-            "{path} is stale from line {line}: {old:?}, should be {new:?}; refresh it as the top of this file says"
-        );
+        panic!("{path} is stale from line {line}: {old:?}, should be {new:?}; refresh it as the top of this file says");
     }
 }

@@ -44,7 +44,8 @@ fn long_numbers_stay_whole_numbers() {
         let set = "spec.image=a:1,spec.podSecurityContext.runAsUser=1000680000";
         for values in [&["--set", set][..], &["-f", "tests/charts/values/cluster.yaml"]] {
             let rendered = helm.rendered("demo", "charts/granary-cluster", values);
-            let cluster = &documents(&rendered)[0].1;
+            let all = documents(&rendered);
+            let (_, cluster) = all.iter().find(|(_, value)| value["kind"] == "StorageCluster").unwrap();
             assert_eq!(cluster["spec"]["podSecurityContext"]["runAsUser"].as_i64(), Some(1_000_680_000), "{rendered}");
         }
     });
