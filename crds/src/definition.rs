@@ -1,12 +1,12 @@
 //! The CustomResourceDefinition: the derived schema, and the CEL rules of the table.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, ValidationRule,
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
 };
 use kube::CustomResourceExt as _;
 
 use crate::{
-    rules::{At, RULES, Rule},
+    rules::{At, Rule, rules},
     spec::StorageCluster,
 };
 
@@ -18,8 +18,18 @@ pub fn definition() -> CustomResourceDefinition {
             continue;
         };
         attach(root, At::Root);
-        if let Some(spec) = root.properties.as_mut().and_then(|properties| properties.get_mut("spec")) {
+        let Some(parts) = root.properties.as_mut() else { continue };
+        if let Some(spec) = parts.get_mut("spec") {
+            without_null(spec);
             attach(spec, At::Spec);
+        }
+        if let Some(status) = parts.get_mut("status") {
+            by_key(status, "conditions", "type");
+            by_key(status, "nodes", "name");
+            let conditions = status.properties.as_mut().and_then(|fields| fields.get_mut("conditions"));
+            if let Some(JSONSchemaPropsOrArray::Schema(condition)) = conditions.and_then(|list| list.items.as_mut()) {
+                without_words(condition);
+            }
         }
     }
     definition
@@ -35,17 +45,47 @@ pub fn definition_yaml() -> Result<String, serde_saphyr::ser::Error> {
 }
 
 fn attach(schema: &mut JSONSchemaProps, at: At) {
-    let rules = RULES.iter().filter(|rule| rule.at == at).map(in_cel);
+    let rules = rules().filter(|rule| rule.at == at).map(in_cel);
     schema.x_kubernetes_validations.get_or_insert_default().extend(rules);
 }
 
 fn in_cel(rule: &Rule) -> ValidationRule {
-    let allowed = rule.allowed.replace('\'', "\\'");
-    let old = rule.cel_old.map(|old| format!(" + {old}")).unwrap_or_default();
+    let message = format!("{}: allowed: {}", rule.field, rule.allowed.trim_end_matches([',', ':', ' ']));
+    let (old, values) = match rule.cel_old {
+        Some(old) => (in_text(rule.shown), format!("{}, {old}", rule.cel_values)),
+        None => (String::new(), rule.cel_values.to_owned()),
+    };
+    let text = format!("{} is {}, allowed: {}{old}", rule.field, in_text(rule.shown), in_text(rule.allowed));
     ValidationRule {
         rule: rule.cel.to_owned(),
-        message: Some(format!("{}: allowed: {}", rule.field, rule.allowed.trim_end_matches([',', ' ']))),
-        message_expression: Some(format!("'{} is ' + {} + ', allowed: {allowed}'{old}", rule.field, rule.cel_value)),
+        message: Some(message),
+        message_expression: Some(format!("'{text}'.format([{values}])")),
         ..ValidationRule::default()
     }
+}
+
+/// As it stands between single quotes in CEL.
+fn in_text(text: &str) -> String {
+    text.replace('\'', "\\'")
+}
+
+/// No field of a spec may be null: what is not set is left out. A rule need not know of a third case then.
+fn without_null(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema.properties.iter_mut().flat_map(|fields| fields.values_mut()).for_each(without_null);
+}
+
+/// Lists that are maps by a key, so that several writers and `kubectl apply` merge them by entry.
+fn by_key(schema: &mut JSONSchemaProps, field: &str, key: &str) {
+    let list = schema.properties.as_mut().and_then(|fields| fields.get_mut(field));
+    if let Some(list) = list {
+        list.x_kubernetes_list_type = Some("map".into());
+        list.x_kubernetes_list_map_keys = Some(vec![key.into()]);
+    }
+}
+
+/// Kubernetes types bring pages of text with them, which every read of the definition would carry.
+fn without_words(schema: &mut JSONSchemaProps) {
+    schema.description = None;
+    schema.properties.iter_mut().flat_map(|fields| fields.values_mut()).for_each(without_words);
 }

@@ -33,9 +33,9 @@ fn lines(errors: &[FieldError]) -> String {
 /// # Errors
 /// Names each field that is unknown, missing or holds what it may not, with its value and what is allowed.
 pub fn parse(text: &str) -> Result<StorageCluster, ParseError> {
-    let document: Value = serde_saphyr::from_str(text).map_err(|error| ParseError::Yaml(error.to_string()))?;
+    let mut document: Value = serde_saphyr::from_str(text).map_err(|error| ParseError::Yaml(error.to_string()))?;
     let wrong = wrong_kind(&document);
-    refuse(if wrong.is_empty() { schema_errors(&document) } else { wrong })?;
+    refuse(if wrong.is_empty() { schema_errors(&mut document) } else { wrong })?;
     let cluster: StorageCluster = serde_json::from_value(document).map_err(|error| {
         // The schema was satisfied: only a number that does not fit into an i32 is left.
         ParseError::Fields(vec![FieldError::new("spec", error.to_string(), "numbers of 32 bits")])
@@ -59,7 +59,8 @@ fn wrong_kind(document: &Value) -> Vec<FieldError> {
         .collect()
 }
 
-fn schema_errors(document: &Value) -> Vec<FieldError> {
+/// Checks the document by its schema, once the nulls that mean nothing are out of it.
+fn schema_errors(document: &mut Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if document.pointer("/metadata/name").is_none() {
         errors.push(FieldError::new("metadata.name", "missing", "a name, since it is required"));
@@ -68,6 +69,7 @@ fn schema_errors(document: &Value) -> Vec<FieldError> {
     let schema =
         definition.spec.versions.iter().find_map(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
     if let Some(schema) = schema {
+        schema::prune_nulls(schema, document);
         errors.extend(schema::check(schema, document));
     }
     errors

@@ -74,7 +74,7 @@ pub(crate) fn annotation_map(_: &mut SchemaGenerator) -> Schema {
 /// Quantities by resource name, at most 8.
 pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "type": "object", "maxProperties": 8, "additionalProperties": {"x-kubernetes-int-or-string": true},
+        "type": "object", "maxProperties": 8, "additionalProperties": {"x-kubernetes-int-or-string": true, "maxLength": 32},
     })
 }
 

@@ -1,7 +1,8 @@
 //! Checks a document against the schema of the CRD, so that local mode refuses what the API server would refuse or warn
 //! about: unknown and missing fields, wrong types, words outside an enum.
 //!
-//! Only what our own schema uses is known: type, properties, required, enum, items, additionalProperties and int-or-string.
+//! Only what our own schema uses is known: type, properties, required, enum, items, additionalProperties, int-or-string,
+//! preserve-unknown-fields, and the most a text, a list or a map may hold.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -49,8 +50,29 @@ pub(crate) fn check(schema: &JSONSchemaProps, document: &Value) -> Vec<FieldErro
     errors
 }
 
+/// Takes out each field that is null where null is none of its values, as the API server does: it counts as left out.
+/// What the schema keeps as it is keeps its nulls.
+pub(crate) fn prune_nulls(schema: &JSONSchemaProps, value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let known = schema.properties.as_ref();
+            fields.retain(|name, value| {
+                let Some(schema) = known.and_then(|known| known.get(name)) else { return true };
+                prune_nulls(schema, value);
+                !value.is_null() || schema.nullable == Some(true)
+            });
+        }
+        Value::Array(items) => {
+            if let Some(JSONSchemaPropsOrArray::Schema(item)) = &schema.items {
+                items.iter_mut().for_each(|value| prune_nulls(item, value));
+            }
+        }
+        _ => {}
+    }
+}
+
 fn walk(schema: &JSONSchemaProps, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    if value.is_null() && (schema.nullable == Some(true) || schema.default.is_some()) {
+    if value.is_null() && schema.nullable == Some(true) {
         return;
     }
     if let Some(words) = &schema.enum_
@@ -64,6 +86,10 @@ fn walk(schema: &JSONSchemaProps, value: &Value, path: &str, errors: &mut Vec<Fi
         && !has_type(value, expected)
     {
         errors.push(FieldError::new(path, shown(value), article(expected)));
+        return;
+    }
+    if let Some((most, what)) = too_many(schema, value) {
+        errors.push(FieldError::new(path, shown(value), format!("at most {most} {what}")));
         return;
     }
     match value {
@@ -94,10 +120,23 @@ fn walk_object(
             walk(known, value, &path, errors);
         } else if let Some(JSONSchemaPropsOrBool::Schema(each)) = &schema.additional_properties {
             walk(each, value, &path, errors);
+        } else if schema.x_kubernetes_preserve_unknown_fields == Some(true) {
+            // Kept as it is.
         } else if let Some(known) = schema.properties.as_ref() {
             errors.push(unknown(&path, value, known.keys().map(String::as_str)));
         }
     }
+}
+
+/// The most that a value may hold and what of, when it holds more.
+fn too_many(schema: &JSONSchemaProps, value: &Value) -> Option<(i64, &'static str)> {
+    let (length, most, what) = match value {
+        Value::String(text) => (text.chars().count(), schema.max_length, "characters"),
+        Value::Array(items) => (items.len(), schema.max_items, "entries"),
+        Value::Object(fields) => (fields.len(), schema.max_properties, "keys"),
+        _ => return None,
+    };
+    most.filter(|most| i64::try_from(length).is_ok_and(|length| length > *most)).map(|most| (most, what))
 }
 
 fn unknown<'a>(path: &str, value: &Value, known: impl Iterator<Item = &'a str>) -> FieldError {

@@ -15,9 +15,11 @@ fn every_rule_carries_its_message_with_field_value_and_what_is_allowed() {
     let spec = &root.properties.as_ref().unwrap()["spec"];
     let rules: Vec<_> =
         [root, spec].into_iter().flat_map(|schema| schema.x_kubernetes_validations.clone().unwrap()).collect();
-    assert_eq!(rules.len(), 11);
+    assert_eq!(rules.len(), 36);
     for rule in rules {
         let message = rule.message_expression.unwrap();
-        assert!(message.contains(" is ' + ") && message.contains(", allowed: "), "{message}");
+        assert!(message.contains(" is ") && message.contains(", allowed: "), "{message}");
+        let (text, values) = message.rsplit_once("'.format([").unwrap();
+        assert!(text.contains("%s") && values.ends_with("])"), "{message}");
     }
 }
