@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use crate::config::Retention;
 
-/// Entries between two marks of [`Sizes`].
+/// Entries between two marks of [`Sizes`] at most.
 const MARK_EVERY: u64 = 64;
+/// Bytes behind which there is a mark in any case: with few large entries, limits in bytes would count for nothing.
+const MARK_BYTES: u64 = 64 << 10;
 
 /// Remembers how many bytes were appended up to some indexes, so that a limit in bytes can be turned into an index.
 #[derive(Debug, Default)]
@@ -21,7 +23,8 @@ impl Sizes {
         while self.marks.back().is_some_and(|(last, _)| *last >= index) {
             self.marks.pop_back();
         }
-        if self.marks.back().is_none_or(|(last, _)| index - last >= MARK_EVERY || bytes as u64 > (256 << 10)) {
+        let is_due = |(last, total): &(u64, u64)| index - last >= MARK_EVERY || self.total - total >= MARK_BYTES;
+        if self.marks.back().is_none_or(is_due) {
             self.marks.push_back((index, self.total));
         }
     }
