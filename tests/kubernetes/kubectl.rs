@@ -53,7 +53,10 @@ pub async fn port_forward(namespace: &str, target: &str, port: u16) -> Result<Fo
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
     let mut child = command.spawn()?;
     let stdout = child.stdout.take().ok_or_else(|| Failure("no output of kubectl port-forward".into()))?;
-    let first = BufReader::new(stdout).lines().next_line().await?.unwrap_or_default();
+    let mut lines = BufReader::new(stdout).lines();
+    let first = lines.next_line().await?.unwrap_or_default();
+    // It says a line for each connection, and ends when nobody reads them.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     // "Forwarding from 127.0.0.1:41234 -> 7001"
     match first.strip_prefix("Forwarding from ").and_then(|rest| rest.split(' ').next()) {
         Some(address) => Ok(Forward { address: address.to_owned(), _child: child }),
