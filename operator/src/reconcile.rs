@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use granary_crds::{StorageClusterSpec, StorageClusterStatus};
-use granary_planner::{Desired, Plan, check, plan, plan::PlannedStep};
+use granary_planner::{
+    Desired, Plan, check, plan,
+    plan::{PlannedStep, Waiting, WaitingReason},
+};
 
 use crate::{
     apply::{Applier, ApplyError},
@@ -96,8 +99,12 @@ impl Reconciler {
         generation: i64,
         problem: Option<&str>,
     ) -> Result<Round, LoopError> {
+        let unsettled = self.substrate.unsettled();
         let look = self.substrate.look().await?;
-        let (desired, sight, plan) = decide(spec, &look, &mut self.observer, self.admin.as_ref()).await;
+        let (desired, sight, mut plan) = decide(spec, &look, &mut self.observer, self.admin.as_ref()).await;
+        if let Some(message) = unsettled.filter(|_| !desired.paused) {
+            plan.waiting.push(Waiting { reason: WaitingReason::Restarting, message });
+        }
         let (mut notes, mut error, mut problems) = (look.notes, None, look.problems);
         problems.extend(self.outside.iter().cloned());
         let mut conflict = None;
@@ -134,6 +141,7 @@ impl Reconciler {
             notes: &notes,
             problems: &problems,
             kept: look.kept.as_ref(),
+            storage: &look.storage,
         };
         let status = report(&facts, self.status.as_ref());
         self.status = Some(status.clone());

@@ -7,6 +7,7 @@ use k8s_openapi::{
 };
 
 use super::Facts;
+use crate::substrate::Problem;
 
 /// Longest message of a condition, in characters.
 const LONGEST: usize = 1024;
@@ -37,7 +38,7 @@ pub fn of(facts: &Facts<'_>, status: &StorageClusterStatus, whole: bool) -> Vec<
     let (degraded_reason, problem) = problem(facts);
     let progressing = !facts.plan.steps.is_empty() || status.migration.is_some();
     let degraded = problem.is_some();
-    vec![
+    let mut all = vec![
         Said {
             type_: condition::READY,
             value: said(whole),
@@ -62,7 +63,21 @@ pub fn of(facts: &Facts<'_>, status: &StorageClusterStatus, whole: bool) -> Vec<
             reason: if degraded { degraded_reason } else { reason(false, "", "AllWell") },
             message: problem.unwrap_or_default(),
         },
-    ]
+    ];
+    all.extend(resizing(facts));
+    all
+}
+
+/// Only while disks are smaller than they shall be: whether they grow, or why they do not.
+fn resizing(facts: &Facts<'_>) -> Option<Said> {
+    let behind = facts.storage.behind.as_ref()?;
+    let stands_in_the_way = |problem: &&Problem| ["NoExpansion", "GrowthFailed"].contains(&problem.reason);
+    let (value, reason, message) = match facts.problems.iter().find(stands_in_the_way) {
+        Some(problem) => (false, problem.reason, format!("{behind}; {}", problem.message)),
+        None if facts.desired.paused => (false, "Paused", format!("{behind}; nothing is changed while it is paused")),
+        None => (true, "Growing", behind.clone()),
+    };
+    Some(Said { type_: condition::STORAGE_RESIZING, value: Some(value), reason: reason.to_owned(), message })
 }
 
 fn ready(facts: &Facts<'_>, status: &StorageClusterStatus, whole: bool) -> String {
@@ -138,8 +153,11 @@ pub fn blind(
         reason: reason.to_owned(),
         message: message.to_owned(),
     };
-    let types = [condition::READY, condition::AVAILABLE, condition::PROGRESSING, condition::DEGRADED];
-    status.conditions = dated(types.map(unknown).into(), generation, now_ms, &status.conditions);
+    let mut types = vec![condition::READY, condition::AVAILABLE, condition::PROGRESSING, condition::DEGRADED];
+    let resizing = |condition: &Condition| condition.type_ == condition::STORAGE_RESIZING;
+    types.extend(status.conditions.iter().any(resizing).then_some(condition::STORAGE_RESIZING));
+    let said = types.into_iter().map(unknown).collect();
+    status.conditions = dated(said, generation, now_ms, &status.conditions);
     status.phase = Phase::Unknown;
     (status.plan, status.plan_steps, status.migration) = (Vec::new(), 0, None);
     (status.waiting, status.waiting_reason) = (vec![format!("{reason}: {message}")], Some(reason.to_owned()));

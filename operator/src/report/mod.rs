@@ -15,7 +15,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     observe::Sight,
-    substrate::{Kept, Problem},
+    substrate::{Kept, Problem, Storage},
 };
 
 /// What a status is made from.
@@ -40,7 +40,12 @@ pub struct Facts<'a> {
     pub problems: &'a [Problem],
     /// Disks of nodes that left, kept.
     pub kept: Option<&'a Kept>,
+    /// How large disks are.
+    pub storage: &'a Storage,
 }
+
+/// Problems of what may come: all that is asked for is done nevertheless.
+const WARNINGS: [&str; 1] = ["VolumesUnguarded"];
 
 /// The status, given the one before it (for the times of its conditions).
 pub fn report(facts: &Facts<'_>, before: Option<&StorageClusterStatus>) -> StorageClusterStatus {
@@ -63,6 +68,7 @@ pub fn report(facts: &Facts<'_>, before: Option<&StorageClusterStatus>) -> Stora
         migration: migration::left(facts.plan, cluster, facts.bytes_per_second),
         observed_time: timestamp(facts.now_ms).map(|time| time.to_string()),
         nodes: nodes::nodes(facts.sight),
+        storage_size: facts.storage.smallest.clone(),
         bytes_stored: cluster.map(bytes_stored),
         claims_kept: facts.kept.map_or(0, |kept| i32::try_from(kept.count).unwrap_or(i32::MAX)),
         claims_kept_command: facts.kept.map(|kept| kept.command.clone()),
@@ -84,7 +90,7 @@ fn is_whole(facts: &Facts<'_>, status: &StorageClusterStatus) -> bool {
     let nodes = u32::try_from(status.replicas).unwrap_or_default();
     fresh
         && facts.plan.is_settled()
-        && facts.problems.is_empty()
+        && facts.problems.iter().all(|problem| WARNINGS.contains(&problem.reason))
         && (facts.desired.replicas..=facts.desired.replicas.saturating_add(draining)).contains(&nodes)
         && status.ready_nodes == status.replicas
         && asked(status.shards, facts.desired.shards)

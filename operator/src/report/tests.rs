@@ -87,6 +87,7 @@ fn of(sight: &Sight, plan: &Plan, now_ms: i64, before: Option<&StorageClusterSta
         notes: &[],
         problems: &[],
         kept: None,
+        storage: &Storage::default(),
     };
     report(&facts, before)
 }
@@ -230,9 +231,57 @@ fn kept_claims_are_counted_with_the_command_that_removes_them() {
         notes: &[],
         problems: &[],
         kept: Some(&kept),
+        storage: &Storage::default(),
     };
     let status = report(&facts, None);
     assert_eq!((status.claims_kept, status.claims_kept_command.as_deref()), (2, Some("kubectl delete pvc a b")));
+}
+
+/// The status while disks are too small, and its condition StorageResizing.
+fn resizing(problems: &[Problem], paused: bool) -> (StorageClusterStatus, Option<Condition>) {
+    let storage = Storage { smallest: Some("10Gi".into()), behind: Some("0 of 3 volumes have 20Gi".into()) };
+    let (desired, sight, plan) = (Desired { paused, ..desired() }, whole(), Plan::default());
+    let facts = Facts {
+        desired: &desired,
+        sight: &sight,
+        plan: &plan,
+        generation: 4,
+        now_ms: 1_000,
+        bytes_per_second: None,
+        error: None,
+        notes: &[],
+        problems,
+        kept: None,
+        storage: &storage,
+    };
+    let status = report(&facts, None);
+    let found = status.conditions.iter().find(|condition| condition.type_ == "StorageResizing").cloned();
+    (status, found)
+}
+
+#[test]
+fn disks_that_grow_are_told_and_what_stands_in_their_way() {
+    let said = |problems: &[Problem], paused| {
+        let said = resizing(problems, paused).1.unwrap();
+        (said.status, said.reason, said.message)
+    };
+    let text = |status: &str, reason: &str, message: &str| (status.into(), reason.into(), message.into());
+    assert_eq!(said(&[], false), text("True", "Growing", "0 of 3 volumes have 20Gi"));
+    assert_eq!(said(&[], true).1, "Paused");
+    let problem = Problem { reason: "NoExpansion", message: "the class does not allow it".into() };
+    let expected = text("False", "NoExpansion", "0 of 3 volumes have 20Gi; the class does not allow it");
+    assert_eq!(said(&[problem], false), expected);
+    assert_eq!(resizing(&[], false).0.storage_size.as_deref(), Some("10Gi"));
+    let settled = of(&whole(), &Plan::default(), 1_000, None);
+    assert!(settled.conditions.iter().all(|condition| condition.type_ != "StorageResizing"));
+}
+
+#[test]
+fn a_warning_of_what_may_come_is_told_and_keeps_nothing_from_being_ready() {
+    let guarded = |reason| resizing(&[Problem { reason, message: "words".into() }], false).0;
+    let status = guarded("VolumesUnguarded");
+    assert_eq!((condition(&status, "Ready").status.as_str(), status.phase), ("True", Phase::Degraded));
+    assert_eq!(condition(&guarded("ImagePull"), "Ready").status, "False");
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub struct Look {
     pub taken: Vec<u32>,
     /// Names of disks that were given up and are kept, with the command that removes them.
     pub kept: Option<Kept>,
+    /// How large disks are.
+    pub storage: Storage,
     /// What a person should know, such as why a process does not stay up.
     pub notes: Vec<String>,
     /// What is wrong with the substrate's own objects and needs a person.
@@ -40,6 +42,15 @@ pub struct Kept {
     pub count: u32,
     /// What removes them, with their data.
     pub command: String,
+}
+
+/// How large the disks of a cluster are, as far as they have a size of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Storage {
+    /// The smallest disk in use, such as 10Gi.
+    pub smallest: Option<String>,
+    /// How many are large enough, and one that is not; `None`: all are, or it is not known.
+    pub behind: Option<String>,
 }
 
 /// Something that a person has to put right.
@@ -165,6 +176,11 @@ pub enum SubstrateError {
 pub trait Substrate: Send + Sync {
     /// Stable id of this installation, for the nodes' fencing tokens.
     fn installation(&self) -> String;
+    /// What of the spec has not become a fact yet that [`Substrate::look`] would tell: until then nothing is as desired,
+    /// even with nothing to do. Asked before it.
+    fn unsettled(&self) -> Option<String> {
+        None
+    }
     /// What is there.
     async fn look(&self) -> Result<Look, SubstrateError>;
     /// Keeps a new random cluster id, unless there is one.

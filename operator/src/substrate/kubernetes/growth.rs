@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt as _;
 
 use super::quantity::bytes;
-use crate::substrate::Problem;
+use crate::substrate::{Problem, Storage};
 
 /// What to do next.
 #[derive(Debug, PartialEq)]
@@ -34,6 +34,20 @@ pub fn next<'a>(size: &str, claims: impl Iterator<Item = &'a PersistentVolumeCla
         }
     }
     Growth::Done
+}
+
+/// What the claims of places say of their volumes: the smallest one, and how far they are on the way to `size`.
+pub fn told<'a>(size: &str, claims: impl Iterator<Item = &'a PersistentVolumeClaim>) -> Storage {
+    let sized = |claim: &'a PersistentVolumeClaim| Some((capacity(claim)?, claim));
+    let mut volumes: Vec<_> = claims.filter(|claim| is_bound(claim)).filter_map(sized).collect();
+    volumes.sort_by_key(|(has, _)| *has);
+    let large_enough = |has: u128| bytes(size).is_none_or(|wanted| has >= wanted);
+    let behind = volumes.iter().find(|(has, _)| !large_enough(*has)).map(|(_, claim)| {
+        let (done, all) = (volumes.iter().filter(|(has, _)| large_enough(*has)).count(), volumes.len());
+        let (name, has) = (claim.name_any(), capacity_text(claim).unwrap_or_default());
+        format!("{done} of {all} volumes have {size}; {name} has {has}")
+    });
+    Storage { smallest: volumes.first().and_then(|(_, claim)| capacity_text(claim)).map(str::to_owned), behind }
 }
 
 /// Why a claim does not grow, in its own words.
@@ -76,7 +90,12 @@ fn asked(claim: &PersistentVolumeClaim) -> Option<u128> {
 
 /// Bytes that it has.
 fn capacity(claim: &PersistentVolumeClaim) -> Option<u128> {
-    bytes(&claim.status.as_ref()?.capacity.as_ref()?.get("storage")?.0)
+    bytes(capacity_text(claim)?)
+}
+
+/// The same as it is written.
+fn capacity_text(claim: &PersistentVolumeClaim) -> Option<&str> {
+    Some(claim.status.as_ref()?.capacity.as_ref()?.get("storage")?.0.as_str())
 }
 
 #[cfg(test)]
@@ -115,6 +134,15 @@ mod tests {
         let mut pending = claim("a", "10Gi", "0");
         pending.status = serde_json::from_value(json!({"phase": "Pending"})).unwrap();
         assert_eq!(next("20Gi", [&pending].into_iter()), Growth::Done);
+    }
+
+    #[test]
+    fn the_smallest_volume_is_told_and_how_many_are_large_enough() {
+        let (a, b, c) = (claim("a", "20Gi", "20Gi"), claim("b", "20Gi", "9Gi"), claim("c", "10Gi", "10Gi"));
+        let behind = Some("1 of 3 volumes have 20Gi; b has 9Gi".to_owned());
+        assert_eq!(told("20Gi", [&a, &b, &c].into_iter()), Storage { smallest: Some("9Gi".into()), behind });
+        assert_eq!(told("20Gi", [&a].into_iter()), Storage { smallest: Some("20Gi".into()), behind: None });
+        assert_eq!(told("20Gi", [].into_iter()), Storage::default());
     }
 
     #[test]

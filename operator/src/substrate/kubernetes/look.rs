@@ -17,12 +17,13 @@ use kube::ResourceExt as _;
 
 use super::{
     api::{annotation, label},
+    growth,
     identity::Identity,
     names::{self, CLUSTER_ID, LABEL_NODE, NODE_ID, REMOVED, RESTART_REASON},
     objects::{KV_PORT, PEER_PORT},
     pods,
 };
-use crate::substrate::{Kept, Look, Problem};
+use crate::substrate::{Kept, Look, Problem, Storage};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
@@ -41,6 +42,8 @@ pub struct Objects {
     pub lost_claims: BTreeSet<u32>,
     /// Places whose volume no Kubernetes node can use any more.
     pub lost_volumes: BTreeSet<u32>,
+    /// What spec.storage.size asks for.
+    pub size: String,
     pub now: Timestamp,
 }
 
@@ -81,6 +84,7 @@ impl Objects {
             draining: self.draining.clone(),
             taken,
             kept: self.kept(),
+            storage: self.storage(),
             notes: self.notes(),
             problems,
         }
@@ -111,6 +115,11 @@ impl Objects {
             count: u32::try_from(names.len()).unwrap_or(u32::MAX),
             command: format!("kubectl -n {} delete pvc {}", self.namespace, names.join(" ")),
         })
+    }
+
+    fn storage(&self) -> Storage {
+        let claims = self.claims.values().filter(|claim| self.is_ours(claim.as_ref()) && !is_removed(claim));
+        growth::told(&self.size, claims.map(Arc::as_ref))
     }
 
     fn notes(&self) -> Vec<String> {
@@ -176,14 +185,15 @@ impl Objects {
         }
     }
 
-    /// Why the pod has to be made anew: it is of another revision than its set.
+    /// Why the pod has to be made anew: it is of another revision than its set. Also while it is on its way out, since
+    /// its process still runs then: it is not the one that came back.
     fn restart(&self, index: u32) -> Option<String> {
         let (set, pod) = (self.sets.get(&index)?, self.pods.get(&index)?);
         let status = set.status.as_ref()?;
         let current = status.observed_generation == set.metadata.generation;
         let revision = status.update_revision.as_deref().filter(|_| current)?;
-        let outdated = pods::is_outdated(pod, revision) && pod.metadata.deletion_timestamp.is_none();
-        outdated.then(|| annotation(set.as_ref(), RESTART_REASON).unwrap_or("its template changed").to_owned())
+        pods::is_outdated(pod, revision)
+            .then(|| annotation(set.as_ref(), RESTART_REASON).unwrap_or("its template changed").to_owned())
     }
 }
 

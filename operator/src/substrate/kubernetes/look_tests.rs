@@ -42,6 +42,7 @@ fn objects() -> Objects {
         nodes: Some(BTreeMap::from([("kube-a".to_owned(), object(node))])),
         lost_claims: BTreeSet::new(),
         lost_volumes: BTreeSet::new(),
+        size: "10Gi".into(),
         now: "2026-01-01T00:00:00Z".parse().unwrap(),
     }
 }
@@ -72,6 +73,10 @@ fn a_pod_of_an_older_revision_shall_be_made_anew_for_the_reason_its_set_gives() 
     objects.pods.insert(0, pod(0, "r1", true));
     let restart = |objects: &Objects| objects.look().places[0].restart.clone();
     assert_eq!(restart(&objects), Some("image: granary:2".into()));
+    let mut leaving = pod(0, "r1", true).as_ref().clone();
+    leaving.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    objects.pods.insert(0, Arc::new(leaving));
+    assert_eq!(restart(&objects), Some("image: granary:2".into()), "on its way out it still is the old one");
     let mut set = set().as_ref().clone();
     set.metadata.generation = Some(3);
     objects.sets.insert(0, Arc::new(set));

@@ -52,6 +52,7 @@ pub async fn look(of: &Kubernetes) -> Result<Look, SubstrateError> {
         claims,
         nodes,
         lost_claims,
+        size: of.cluster().spec.storage.size.clone(),
         now: Timestamp::now(),
     };
     objects.lost_volumes = lost_volumes(of, &objects).await?;

@@ -8,7 +8,7 @@ use super::{
     record::{PlaceRecord, Record},
     wishes,
 };
-use crate::substrate::{Look, SubstrateError};
+use crate::substrate::{Look, Storage, SubstrateError};
 
 /// What is in the directory, without its lock: beside a loop that works there. Changes nothing.
 ///
@@ -33,6 +33,7 @@ pub fn empty() -> Look {
         draining: Vec::new(),
         taken: Vec::new(),
         kept: None,
+        storage: Storage::default(),
         notes: Vec::new(),
         problems: Vec::new(),
     }
