@@ -64,6 +64,9 @@ impl Group {
             return;
         }
         let settled = self.settled_at == Some((self.target.number, self.group.version));
+        // Nobody took what was handed over. No lease holds for the rest of the term, as the one it was meant for may still
+        // hear of it; so the term is ended by handing over again, to whoever is heard now.
+        let away = away || self.lease.is_handed_over();
         if settled && !away {
             return;
         }

@@ -459,6 +459,7 @@ impl Cluster {
             self.write_until_applied(shard.id);
         }
         self.run_until("the last writes are everywhere", 10_000, |cluster| cluster.has_converged());
+        self.wait_for_leaders();
         for shard in &self.map {
             let states: Vec<&State> = shard
                 .target

@@ -174,3 +174,19 @@ fn a_transfer_moves_the_leader_at_once() {
     cluster.run_until("the other node leads", 300, |cluster| cluster.leader(1) == Some(to));
     cluster.heal_and_compare();
 }
+
+/// Without a lease reads are slow, and a replica that is new would never be told that it has caught up.
+#[test]
+fn a_leader_whose_successor_never_heard_of_it_is_followed_by_one_with_a_lease() {
+    let mut cluster = cluster(9, 3, 3, |_| {});
+    let leader = cluster.leader(1).unwrap();
+    let (to, before) = (leader % 3 + 1, term(&cluster));
+    cluster.cut.insert((leader, to));
+    let now = cluster.now;
+    cluster.node(leader).event(now, Event::TransferLeader { shard: ShardId(1), to: NodeId(to) });
+    cluster.run(300);
+    assert_eq!((cluster.leader(1), term(&cluster)), (Some(leader), before), "the transfer was heard of");
+    cluster.cut.clear();
+    cluster.wait_for_leaders();
+    cluster.heal_and_compare();
+}
