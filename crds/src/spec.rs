@@ -37,7 +37,9 @@ use crate::{
     printcolumn(name = "Size", type_ = "string", json_path = ".spec.storage.size", priority = 1),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
     printcolumn(name = "Step", type_ = "string", json_path = ".status.plan[0]", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.waiting[0]", priority = 1)
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.waiting[0]", priority = 1),
+    // How long ago somebody looked: more than a minute or so means that no operator runs.
+    printcolumn(name = "Seen", type_ = "date", json_path = ".status.observedTime", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct StorageClusterSpec {
