@@ -115,6 +115,10 @@ impl Substrate for Kubernetes {
         self.installation.id.clone()
     }
 
+    fn unsettled(&self) -> Option<String> {
+        templates::unsettled(self)
+    }
+
     async fn look(&self) -> Result<Look, SubstrateError> {
         sight::look(self).await
     }
