@@ -119,6 +119,11 @@ impl Applier<'_> {
                 };
                 self.order(Order::TransferLeaders(request)).await?;
             }
+            Step::ReleaseStop { node } => {
+                let back = TransferLeadersRequest { away_from_node_id: *node, lease_ms: 0, ..Default::default() };
+                self.order(Order::TransferLeaders(back)).await?;
+                self.order(Order::ReleaseStop(*node)).await?;
+            }
             Step::RestartPlace { index } => self.substrate.restart(*index).await?,
             Step::RetirePlace { index } => self.substrate.retire(*index).await?,
         }

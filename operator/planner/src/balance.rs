@@ -91,8 +91,12 @@ fn allowed(view: &View<'_>, plan: &Plan, cause: Cause) -> bool {
         // Repair waits a little for the new node, so that nothing moves twice, but never for ever.
         Cause::Lost if cancels(plan) => false,
         Cause::Lost => view.missing() == 0 || view.replacing().is_some_and(|lost| lost.since_ms >= JOIN_GRACE_MS),
-        Cause::Leave => !scale_changes(plan),
-        Cause::Balance => !view.conflict && view.complete() && !scale_changes(plan) && view.silent().next().is_none(),
+        // While a node is being started anew nothing else is on its way; a roll in turn waits for what has begun.
+        Cause::Leave => !scale_changes(plan) && view.cluster.stop_reserved.is_none(),
+        Cause::Balance => {
+            let waits = view.cluster.stop_reserved.is_some() || !view.to_restart().is_empty();
+            !waits && !view.conflict && view.complete() && !scale_changes(plan) && view.silent().next().is_none()
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! Must not found where anything is unknown, or twice.
 
 use crate::desired::Desired;
-use crate::observed::{Cluster, Disk, Observed, Place};
+use crate::observed::{Cluster, Disk, Observed, Place, Process};
 use crate::plan::{DegradedReason, Plan, Step, WaitingReason};
 use crate::render::{count, list};
 use crate::view::View;
@@ -83,16 +83,20 @@ fn disks_without_quorum(desired: &Desired, observed: &Observed, plan: &mut Plan)
     let (live, all) = match meta {
         Some((cluster, meta)) => {
             let name = |id: u64| cluster.nodes.iter().find(|node| node.id == id).map(|node| &node.name);
-            let lost = meta.replicas.iter().filter(|voter| name(voter.node).is_some_and(|name| empty.contains(name)));
+            let there = |name: &String| observed.places.iter().any(|place| place.name == *name);
+            let is_lost = |name: &String| empty.contains(name) || !there(name);
+            let lost = meta.replicas.iter().filter(|voter| name(voter.node).is_some_and(is_lost));
             (meta.replicas.len().saturating_sub(lost.count()), meta.replicas.len())
         }
         None => (observed.places.len() - empty.len(), desired.replication_factor as usize),
     };
-    if !empty.is_empty() && live < all / 2 + 1 {
+    if live < all / 2 + 1 {
+        let what = match &empty[..] {
+            [] => format!("{} left", count(observed.places.len(), "disk")),
+            empty => format!("the disks of {} are empty", list(empty)),
+        };
         let message = format!(
-            "the disks of {} are empty: at most {live} of {all} voters of the meta shard are left, and {} are needed; \
-             bring a disk back",
-            list(&empty),
+            "{what}: at most {live} of {all} voters of the meta shard are left, and {} are needed; bring a disk back",
             all / 2 + 1
         );
         plan.degrade(DegradedReason::QuorumLost, message);
@@ -101,10 +105,12 @@ fn disks_without_quorum(desired: &Desired, observed: &Observed, plan: &mut Plan)
 
 fn founded_but_silent(desired: &Desired, observed: &Observed, id: &str, plan: &mut Plan) {
     if observed.places.iter().all(is_empty) {
+        let none = match observed.places.len() {
+            0 => "no disk of it is left".to_owned(),
+            places => format!("none of {} holds it any more", count(places, "disk")),
+        };
         let message = format!(
-            "cluster {id} was founded, and none of {} holds it any more: restore a backup; \
-             for a new, empty cluster delete this one first",
-            count(observed.places.len(), "disk")
+            "cluster {id} was founded, and {none}: restore a backup; for a new, empty cluster delete this one first"
         );
         plan.degrade(DegradedReason::DataLost, message);
         return;
@@ -120,13 +126,27 @@ fn founded_but_silent(desired: &Desired, observed: &Observed, id: &str, plan: &m
 
 fn found(desired: &Desired, observed: &Observed, id: &str, plan: &mut Plan) {
     let place = |index: u32| observed.places.iter().find(|place| place.index == index);
-    for index in (0..desired.replicas).filter(|index| place(*index).is_none()) {
+    // The founders are the first by index; the others take what is not taken.
+    let others = (desired.replication_factor..=u32::MAX).filter(|index| !observed.taken.contains(index));
+    let others = others.take(desired.replicas.saturating_sub(desired.replication_factor) as usize);
+    for index in (0..desired.replication_factor).chain(others).filter(|index| place(*index).is_none()) {
+        if observed.taken.contains(&index) {
+            let message = format!("the disk of place {index} was given up and is still there: take it away first");
+            plan.wait(WaitingReason::Unknown, message);
+            return;
+        }
         let reason = format!("place {index} of {} is not there", desired.replicas);
         plan.step(Step::StartNode { index }, reason);
     }
     repair::start_stopped(observed, id, plan);
+    let lost =
+        |place: &&Place| place.disk.fresh() == Some(&Disk::Gone) && place.process.fresh() == Some(&Process::Starting);
+    for place in observed.places.iter().filter(lost) {
+        let reason = format!("the disk of {} is gone, and nothing was founded on it", place.name);
+        plan.step(Step::StartNode { index: place.index }, reason);
+    }
 
-    let (mut blank, mut open) = (0, Vec::new());
+    let (mut blank, mut open, mut starting) = (0, Vec::new(), Vec::new());
     for index in 0..desired.replication_factor {
         match place(index).map(|place| &place.disk).map(|disk| (disk.fresh(), disk)) {
             Some((Some(Disk::Blank { uuid: Some(_) }), _)) => blank += 1,
@@ -137,6 +157,7 @@ fn found(desired: &Desired, observed: &Observed, id: &str, plan: &mut Plan) {
                 plan.wait(WaitingReason::Unknown, message);
                 return;
             }
+            Some((None, _)) if is_coming_up(place(index)) => starting.push(index),
             Some((None, _)) => {
                 plan.wait(
                     WaitingReason::Unknown,
@@ -144,6 +165,7 @@ fn found(desired: &Desired, observed: &Observed, id: &str, plan: &mut Plan) {
                 );
                 return;
             }
+            Some(_) if is_coming_up(place(index)) => starting.push(index),
             Some((Some(Disk::Blank { uuid: None } | Disk::Gone), _)) | None => open.push(index),
         }
     }
@@ -155,9 +177,11 @@ fn found(desired: &Desired, observed: &Observed, id: &str, plan: &mut Plan) {
         return;
     }
     let factor = desired.replication_factor as usize;
-    if !open.is_empty() {
-        let message = format!("{} of {} founders answer; places {} do not", factor - open.len(), factor, list(&open));
-        plan.wait(WaitingReason::NodesStarting, message);
+    if !open.is_empty() || !starting.is_empty() {
+        let states = [("not there or mute", &open), ("starting", &starting)].into_iter().filter(|(_, p)| !p.is_empty());
+        let states: Vec<_> = states.map(|(state, places)| format!("{} {state}", places_are(places))).collect();
+        let answer = factor - open.len() - starting.len();
+        plan.wait(WaitingReason::NodesStarting, format!("{answer} of {factor} founders answer; {}", states.join("; ")));
     } else if blank > 0 {
         let reason = format!("{blank} of {factor} founders are blank, {} are founded already", factor - blank);
         plan.step(Step::Found { founders: (0..desired.replication_factor).collect() }, reason);
@@ -167,6 +191,17 @@ fn found(desired: &Desired, observed: &Observed, id: &str, plan: &mut Plan) {
             format!("all {factor} founders are founded; the meta shard has no leader yet"),
         );
     }
+}
+
+/// Whether code of the node is yet to run there: what the disk holds cannot be known then, nor is it in doubt for long.
+fn is_coming_up(place: Option<&Place>) -> bool {
+    matches!(place.and_then(|place| place.process.fresh()), Some(Process::Starting | Process::Stopped))
+}
+
+/// "place 1 is", "places 0, 1 are".
+fn places_are(places: &[u32]) -> String {
+    let (noun, verb) = if places.len() == 1 { ("place", "is") } else { ("places", "are") };
+    format!("{noun} {} {verb}", list(places))
 }
 
 /// Creates all data shards once every wanted node is a member.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use crate::desired::Desired;
-use crate::observed::{Cluster, Disk, Observed, Place, Process, Role, Shard};
+use crate::observed::{Cluster, Disk, Node, Observed, Place, Process, Role, Shard};
 use crate::plan::{Move, Plan, Step};
 
 /// Most shards that may be on their way at once.
@@ -24,9 +24,10 @@ pub struct Problem {
 
 /// All problems of a plan; empty when there are none.
 pub fn lint(desired: &Desired, observed: &Observed, plan: &Plan) -> Vec<Problem> {
-    let mut lint = Lint { desired, observed, problems: Vec::new() };
-    let taken_away =
-        plan.steps.iter().filter(|p| matches!(p.step, Step::RemoveNode { .. } | Step::RetirePlace { .. })).count();
+    let mut lint = Lint { desired, observed, reserved: None, problems: Vec::new() };
+    let takes_away =
+        |step: &Step| matches!(step, Step::RemoveNode { .. } | Step::RetirePlace { .. } | Step::RestartPlace { .. });
+    let taken_away = plan.steps.iter().filter(|planned| takes_away(&planned.step)).count();
     if taken_away > 1 {
         lint.problem("plan", format!("{taken_away} disruptive steps, at most 1"));
     }
@@ -45,6 +46,9 @@ pub fn lint(desired: &Desired, observed: &Observed, plan: &Plan) -> Vec<Problem>
             lint.problem(&name, "started twice");
         }
         lint.step(&name, &planned.step);
+        if let Step::ReserveStop { node } = planned.step {
+            lint.reserved = Some(node);
+        }
     }
     lint.problems
 }
@@ -52,6 +56,8 @@ pub fn lint(desired: &Desired, observed: &Observed, plan: &Plan) -> Vec<Problem>
 struct Lint<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
+    /// Node whose stop the steps before this one reserve.
+    reserved: Option<u64>,
     problems: Vec<Problem>,
 }
 
@@ -69,6 +75,7 @@ impl<'a> Lint<'a> {
             Step::MintClusterId => self.mint(name),
             Step::StartNode { index } => self.start(name, *index),
             Step::Found { founders } => self.found(name, founders),
+            Step::RestartPlace { index } => self.restart(name, *index),
             _ => match self.observed.cluster.fresh() {
                 None => self.problem(name, "needs the cluster's word, which is not fresh"),
                 Some(cluster) if self.observed.cluster_id.as_ref() != Some(&cluster.cluster_id) => {
@@ -93,9 +100,18 @@ impl<'a> Lint<'a> {
             }
             Step::RemoveNode { node } => self.remove(name, *node, cluster),
             Step::RetirePlace { index } => self.retire(name, *index, cluster),
-            // Their rules come with the file that plans them.
-            Step::ReserveStop { .. } | Step::LeadersAway { .. } | Step::RestartPlace { .. } => {}
-            Step::NoteFounded | Step::MintClusterId | Step::StartNode { .. } | Step::Found { .. } => {}
+            Step::ReserveStop { node } => self.reserve(name, *node, cluster),
+            Step::LeadersAway { node } => {
+                if !self.is_reserved(*node, cluster) {
+                    self.problem(name, "its stop is not reserved");
+                }
+            }
+            Step::ReleaseStop { node } => self.release(name, *node, cluster),
+            Step::NoteFounded
+            | Step::MintClusterId
+            | Step::StartNode { .. }
+            | Step::Found { .. }
+            | Step::RestartPlace { .. } => {}
         }
     }
 
@@ -111,10 +127,16 @@ impl<'a> Lint<'a> {
     }
 
     fn start(&mut self, name: &str, index: u32) {
-        if let Some(place) = self.place(index)
-            && place.process.fresh() != Some(&Process::Stopped)
-        {
-            self.problem(name, "the process is not known to be stopped, or the index is in use");
+        if let Some(place) = self.place(index) {
+            // Before there is a cluster a disk that is gone held nothing.
+            let unmade = !self.observed.founded
+                && place.disk.fresh() == Some(&Disk::Gone)
+                && place.process.fresh() == Some(&Process::Starting);
+            if place.process.fresh() != Some(&Process::Stopped) && !unmade {
+                self.problem(name, "the process is not known to be stopped, or the index is in use");
+            }
+        } else if self.observed.taken.contains(&index) {
+            self.problem(name, "the index is taken by a disk that was given up");
         }
         if self.observed.cluster_id.is_none() {
             self.problem(name, "no cluster id");
@@ -185,7 +207,9 @@ impl<'a> Lint<'a> {
                     _ => false,
                 }
         });
-        let by_silence = self.desired.replace_after_ms.is_some_and(|limit| node.silent_for_ms >= limit);
+        let emptied = self.observed.places.iter().any(|place| place.name == node.name && place.cordoned);
+        let least = if emptied { 60 * 60 * 1000 } else { 0 };
+        let by_silence = self.desired.replace_after_ms.is_some_and(|limit| node.silent_for_ms >= limit.max(least));
         node.silent_for_ms > 2_000 && (by_disk || by_silence)
     }
 
@@ -285,6 +309,95 @@ impl<'a> Lint<'a> {
                 self.problem(name, format!("shard {} needs it", shard.id));
             }
         }
+    }
+
+    fn is_reserved(&self, node: u64, cluster: &Cluster) -> bool {
+        cluster.stop_reserved.or(self.reserved) == Some(node)
+    }
+
+    fn reserve(&mut self, name: &str, node: u64, cluster: &Cluster) {
+        if !cluster.nodes.iter().any(|member| member.id == node) {
+            self.problem(name, "no member");
+        }
+        if cluster.stop_reserved.or(self.reserved).is_some_and(|other| other != node) {
+            self.problem(name, "the stop of another node is reserved");
+        }
+        self.keeps_quorums(name, node, cluster);
+    }
+
+    fn release(&mut self, name: &str, node: u64, cluster: &Cluster) {
+        if cluster.stop_reserved != Some(node) {
+            self.problem(name, "its stop is not reserved");
+        }
+        if !cluster.nodes.iter().any(|member| member.id == node && member.silent_for_ms <= 2_000) {
+            self.problem(name, "it is not heard");
+        }
+    }
+
+    /// Every shard that has a voter there keeps a quorum of caught-up voters without it, by its leader's word.
+    fn keeps_quorums(&mut self, name: &str, node: u64, cluster: &Cluster) {
+        for shard in &cluster.shards {
+            let voters: Vec<_> = shard.replicas.iter().filter(|replica| replica.role != Role::Learner).collect();
+            if !shard.replicas.iter().any(|replica| replica.node == node) {
+                continue;
+            }
+            let left = voters.iter().filter(|voter| voter.node != node && voter.caught_up && shard.fresh).count();
+            if left * 2 <= voters.len() {
+                self.problem(name, format!("shard {} would keep {left} of {} voters", shard.id, voters.len()));
+            }
+        }
+    }
+
+    fn restart(&mut self, name: &str, index: u32) {
+        let Some(place) = self.place(index) else {
+            self.problem(name, "no such place");
+            return;
+        };
+        if place.restart.is_none() {
+            self.problem(name, "nobody asked for it");
+        }
+        if let Some(Disk::Member { cluster_id, .. }) = place.disk.known()
+            && Some(cluster_id) != self.observed.cluster_id.as_ref()
+        {
+            self.problem(name, "a disk of another cluster");
+        }
+        match place.process.fresh() {
+            Some(Process::Starting) => {}
+            Some(Process::Running) => match self.observed.cluster.fresh() {
+                Some(cluster) => self.restart_running(name, place, cluster),
+                None if self.observed.founded || place.disk.known().is_some() => {
+                    self.problem(name, "its code runs, and the cluster's word is not fresh");
+                }
+                None => {}
+            },
+            Some(Process::Stopped) | None => self.problem(name, "the process is not known to run or to start"),
+        }
+    }
+
+    fn restart_running(&mut self, name: &str, place: &Place, cluster: &Cluster) {
+        let empty = matches!(place.disk.fresh(), Some(Disk::Blank { .. } | Disk::Gone));
+        let may_be_there = |node: &&Node| match place.disk.known() {
+            Some(Disk::Member { node_id, .. }) => *node_id == node.id,
+            _ => place.name == node.name && (!empty || node.silent_for_ms <= 2_000),
+        };
+        let nodes: Vec<_> = cluster.nodes.iter().filter(may_be_there).collect();
+        if nodes.len() > 1 {
+            self.problem(name, "which member runs there is not known");
+        }
+        let Some(node) = nodes.first() else { return };
+        if node.draining && !self.desired.draining.contains(&node.id) {
+            self.problem(name, "the node leaves");
+        }
+        if cluster.replication_factor == 1 {
+            return;
+        }
+        if !self.is_reserved(node.id, cluster) {
+            self.problem(name, "its stop is not reserved");
+        }
+        if node.silent_for_ms <= 2_000 && cluster.shards.iter().any(|shard| shard.leader == Some(node.id)) {
+            self.problem(name, "it leads");
+        }
+        self.keeps_quorums(name, node.id, cluster);
     }
 
     fn retire(&mut self, name: &str, index: u32, cluster: &Cluster) {

@@ -1,7 +1,7 @@
 //! The end of a drain or a replacement: takes a node that holds nothing off the map, then gives its place up. One such
 //! step a plan. The nodes check the same again (`CanRemove`); what is not fresh is not empty.
 
-use crate::observed::Disk;
+use crate::observed::{Disk, Place};
 use crate::plan::{Plan, Step, WaitingReason};
 use crate::render::{count, list};
 use crate::safety;
@@ -12,8 +12,12 @@ pub(crate) fn let_go(view: &View<'_>, plan: &mut Plan) {
     if view.blocked || plan.steps.iter().any(|planned| matches!(planned.step, Step::Drain { .. })) {
         return;
     }
+    let taken_away = |plan: &Plan| plan.steps.iter().any(|planned| planned.step.is_disruptive());
+    if taken_away(plan) {
+        return;
+    }
     remove(view, plan);
-    if !plan.steps.iter().any(|planned| planned.step.is_disruptive()) {
+    if !taken_away(plan) {
         retire(view, plan);
     }
 }
@@ -56,19 +60,41 @@ fn retire(view: &View<'_>, plan: &mut Plan) {
         }
         _ => None,
     });
+    let unnamed = |name: &str| !view.cluster.nodes.iter().any(|node| node.name == name);
+    let gone = || {
+        let gone = |place: &&Place| place.disk.fresh() == Some(&Disk::Gone) && unnamed(&place.name);
+        let place = view.observed.places.iter().find(gone)?;
+        Some((place, format!("the disk of {} is gone, and no node of that name is left", place.name)))
+    };
     let spare = || {
         let free = view.free_places();
         let surplus = free.len().saturating_sub(view.missing());
-        let unnamed = |name: &str| !view.cluster.nodes.iter().any(|node| node.name == name);
         let empty = free
             .iter()
             .rev()
-            .find(|place| matches!(place.disk.fresh(), Some(Disk::Blank { .. } | Disk::Gone)) && unnamed(&place.name));
+            .find(|place| matches!(place.disk.fresh(), Some(Disk::Blank { .. })) && unnamed(&place.name));
         let joining = plan.steps.iter().any(|planned| matches!(planned.step, Step::Join { .. }));
         let reason = |name: &str| format!("{name} is empty, and {} needed beside the members", view.missing());
         empty.filter(|_| surplus > 0 && !joining).map(|place| (*place, reason(&place.name)))
     };
-    if let Some((place, reason)) = removed.or_else(spare) {
+    if let Some((place, reason)) = removed.or_else(gone).or_else(spare) {
         plan.step(Step::RetirePlace { index: place.index }, reason);
+    } else {
+        await_spare(view, plan);
+    }
+}
+
+/// Places beyond what is missing, whose disks are not known: they may hold something, so they stay until that is known.
+fn await_spare(view: &View<'_>, plan: &mut Plan) {
+    let unknown = |place: &&&Place| place.disk.fresh().is_none();
+    let spare: Vec<_> =
+        view.free_places().iter().skip(view.missing()).filter(unknown).map(|place| place.name.clone()).collect();
+    if !spare.is_empty() {
+        let message = format!(
+            "{} more than needed, kept until it is known what the disk of {} holds",
+            count(spare.len(), "place"),
+            list(&spare)
+        );
+        plan.wait(WaitingReason::Unknown, message);
     }
 }

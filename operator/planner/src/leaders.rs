@@ -18,7 +18,8 @@ pub const MAX_TRANSFERS: usize = 32;
 pub(crate) fn plan(view: &View<'_>, plan: &mut Plan) {
     let moving = plan.steps.iter().any(|planned| matches!(planned.step, Step::Reconfigure { .. }));
     let away = view.silent().next().is_some() || view.cluster.nodes.iter().any(|node| node.leaders_away);
-    let busy = moving || away || scale_changes(plan) || !view.complete() || view.draining().next().is_some();
+    let stops = view.cluster.stop_reserved.is_some() || !view.to_restart().is_empty();
+    let busy = moving || away || stops || scale_changes(plan) || !view.complete() || view.draining().next().is_some();
     if busy || view.conflict || view.cluster.shards.iter().any(|shard| !settled(shard)) {
         return;
     }

@@ -21,8 +21,10 @@ mod placement;
 pub mod plan;
 mod render;
 mod repair;
+mod restart;
 pub mod safety;
 mod scale;
+mod standing;
 mod view;
 mod way;
 
@@ -37,20 +39,24 @@ use view::View;
 
 /// Decides what to do next. The same arguments always give the same plan; a settled world gives an empty one.
 ///
-/// This function knows the order and nothing else: found, repair, decide who stays, place, lead, let go.
+/// This function knows the order and nothing else: found, repair, decide who stays, place, lead, let go, start anew.
 pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     let mut plan = Plan::default();
     if desired.paused {
         plan.wait(WaitingReason::Paused, "spec.paused is set: nothing is changed".to_owned());
         return plan;
     }
-    let Some(cluster) = bootstrap::until_it_answers(desired, observed, &mut plan) else { return plan };
+    let cluster = bootstrap::until_it_answers(desired, observed, &mut plan);
+    restart::starting(observed, &mut plan);
+    let Some(cluster) = cluster else { return plan };
     let view = View::new(desired, observed, cluster);
+    restart::release(&view, &mut plan);
     repair::plan(&view, &mut plan);
     scale::plan(&view, &mut plan);
     bootstrap::create_shards(&view, &mut plan);
     balance::replicas(&view, &mut plan);
     leaders::plan(&view, &mut plan);
     drain::let_go(&view, &mut plan);
+    restart::roll(&view, &mut plan);
     plan
 }

@@ -110,6 +110,11 @@ pub enum Step {
         /// Node id.
         node: u64,
     },
+    /// Give the reservation of a node's stop back, and let leaders come to it again.
+    ReleaseStop {
+        /// Node id.
+        node: u64,
+    },
     /// Send the process at a place away; it comes back as the spec now asks, on the same disk.
     RestartPlace {
         /// Index of the place.
@@ -137,6 +142,7 @@ impl Step {
             | Self::Join { .. }
             | Self::ReserveStop { .. }
             | Self::LeadersAway { .. }
+            | Self::ReleaseStop { .. }
             | Self::Reconfigure { .. }
             | Self::TransferLeaders { .. }
             | Self::Drain { .. }

@@ -74,6 +74,7 @@ impl fmt::Display for Step {
             Self::RemoveNode { node } => write!(f, "remove node {node}"),
             Self::ReserveStop { node } => write!(f, "reserve the stop of node {node}"),
             Self::LeadersAway { node } => write!(f, "move leaders off node {node}"),
+            Self::ReleaseStop { node } => write!(f, "release the stop of node {node}"),
             Self::RestartPlace { index } => write!(f, "start the process at place {index} anew"),
             Self::RetirePlace { index } => write!(f, "retire place {index}"),
         }

@@ -2,10 +2,10 @@
 //! and why they are or are not replaced. Stops nothing. How a lost node is replaced follows from `scale`, `balance`
 //! and `drain`: its replicas move like those of a draining node.
 
-use crate::observed::{Disk, Observed, Process};
+use crate::observed::{Disk, Node, Observed, Process};
 use crate::plan::{DegradedReason, Plan, Step, WaitingReason};
 use crate::render::{count, list};
-use crate::view::View;
+use crate::view::{BACK_MS, View, patience};
 
 /// Repairs, with a fresh word of the cluster.
 pub(crate) fn plan(view: &View<'_>, plan: &mut Plan) {
@@ -13,6 +13,7 @@ pub(crate) fn plan(view: &View<'_>, plan: &mut Plan) {
     start_members(view, plan);
     report_lost(view, plan);
     report_silent(view, plan);
+    report_full(view, plan);
     let leaderless: Vec<_> =
         view.cluster.shards.iter().filter(|s| s.leader.is_none() || !s.fresh).map(|s| s.id).collect();
     if !leaderless.is_empty() {
@@ -43,6 +44,9 @@ fn start_members(view: &View<'_>, plan: &mut Plan) {
         });
         if let Some(node) = node {
             let reason = format!("the process of {} (node {}) is stopped", place.name, node.id);
+            plan.step(Step::StartNode { index: place.index }, reason);
+        } else if place.disk.known().is_none() {
+            let reason = format!("only the node at {} can tell what its disk holds, and it is stopped", place.name);
             plan.step(Step::StartNode { index: place.index }, reason);
         }
     }
@@ -85,15 +89,37 @@ fn report_lost(view: &View<'_>, plan: &mut Plan) {
     }
 }
 
+/// What is said of every member that is not heard, and what becomes of it.
 fn report_silent(view: &View<'_>, plan: &mut Plan) {
-    let silent: Vec<_> =
-        view.silent().map(|node| format!("node {} for {} s", node.id, node.silent_for_ms / 1000)).collect();
-    if silent.is_empty() {
-        return;
-    }
-    let limit = match view.desired.replace_after_ms {
+    let limit = |node: &Node| match patience(view.desired, view.observed, node) {
+        Some(limit) if view.desired.replace_after_ms != Some(limit) => {
+            format!("replaced after {} s, as its machine is being emptied", limit / 1000)
+        }
         Some(limit) => format!("replaced after {} s", limit / 1000),
-        None => "replaceAfter is Never, so they are not replaced".to_owned(),
+        None => "not replaced, as replaceAfter is Never".to_owned(),
     };
-    plan.wait(WaitingReason::NodeSilent, format!("{}: {limit}", list(&silent)));
+    let for_long = |node: &Node| format!("{} is not heard for {} s", view.named(node.id), node.silent_for_ms / 1000);
+    let expected = |node: &&Node| view.cluster.stop_reserved != Some(node.id) || node.silent_for_ms >= BACK_MS;
+    let waiting: Vec<_> =
+        view.silent().filter(expected).map(|node| format!("{}: {}", for_long(node), limit(node))).collect();
+    if !waiting.is_empty() {
+        plan.wait(WaitingReason::NodeSilent, list(&waiting));
+        let message = format!("{}; look at its log and its machine", list(&waiting));
+        plan.degrade(DegradedReason::NodeSilent, message);
+    }
+    if let Some(now) = view.replacing() {
+        let message = format!("{} is lost: {}; it is being replaced", view.named(now.node), now.why);
+        plan.degrade(DegradedReason::NodeSilent, message);
+    }
+}
+
+fn report_full(view: &View<'_>, plan: &mut Plan) {
+    let full: Vec<_> = view.cluster.nodes.iter().filter(|n| n.read_only).map(|n| view.named(n.id)).collect();
+    if !full.is_empty() {
+        let message = format!(
+            "{} refuses writes, as its disk is nearly full: raise spec.storage.size, add nodes, or delete data",
+            list(&full)
+        );
+        plan.degrade(DegradedReason::DiskFull, message);
+    }
 }

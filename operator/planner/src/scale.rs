@@ -8,7 +8,7 @@ use crate::observed::{Disk, Node, Process};
 use crate::placement;
 use crate::plan::{Plan, Step, WaitingReason};
 use crate::render::{count, list};
-use crate::view::View;
+use crate::view::{HEARD_MS, View};
 
 /// Plans joins and starts when nodes are missing, drains when there are too many.
 pub(crate) fn plan(view: &View<'_>, plan: &mut Plan) {
@@ -55,7 +55,9 @@ fn leave_or_stay(view: &View<'_>, plan: &mut Plan) {
         }
         // A silent node may turn out to be the one too many: its replacement has joined, and why it was lost is not
         // seen in this round.
-        let silent: Vec<_> = view.unheard().map(|node| node.id).collect();
+        let starting = |node: &&Node| node.silent_for_ms <= HEARD_MS && !view.runs(node) && !view.is_lost(node.id);
+        let starting = view.cluster.nodes.iter().filter(starting);
+        let silent: Vec<_> = view.unheard().chain(starting).map(|node| node.id).collect();
         if !silent.is_empty() {
             let message = format!(
                 "{} to leave when node {} is heard again, lost, or drained by hand",
@@ -135,7 +137,7 @@ fn grow(view: &View<'_>, plan: &mut Plan) {
         let stopped = place.process.fresh() == Some(&Process::Stopped);
         let named = view.cluster.nodes.iter().any(|node| node.name == place.name);
         match place.disk.fresh() {
-            _ if stopped && (!named || place.disk.fresh() == Some(&Disk::Gone)) => {
+            _ if stopped && !named => {
                 let reason = format!("the process of {} is stopped, and {} short", place.name, count(missing, "node"));
                 plan.step(Step::StartNode { index: place.index }, reason);
                 awaited += 1;
@@ -150,7 +152,8 @@ fn grow(view: &View<'_>, plan: &mut Plan) {
             _ => awaited += 1,
         }
     }
-    let mut used: BTreeSet<u32> = view.observed.places.iter().map(|place| place.index).collect();
+    let places = view.observed.places.iter().map(|place| place.index);
+    let mut used: BTreeSet<u32> = places.chain(view.observed.taken.iter().copied()).collect();
     for _ in free.len()..missing {
         let Some(index) = (0..=u32::MAX).find(|index| !used.contains(index)) else { return };
         used.insert(index);

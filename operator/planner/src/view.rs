@@ -8,9 +8,13 @@ use crate::observed::{Cluster, Disk, Node, Observed, Place, Process, Role, Shard
 
 /// ms of silence up to which a node counts as heard: such a node is not lost, whatever was read of its disk a moment
 /// earlier (a node that just joined may still be listed with the blank disk it had).
-const HEARD_MS: u64 = 2_000;
+pub(crate) const HEARD_MS: u64 = 2_000;
 /// ms of silence from which a node gets nothing new, and from which the plan says so.
-const SILENT_MS: u64 = 10_000;
+pub(crate) const SILENT_MS: u64 = 10_000;
+/// ms of silence within which a node whose stop is reserved is expected back.
+pub(crate) const BACK_MS: u64 = 30_000;
+/// ms of silence for which a node may be away while its machine is being emptied, when `replace_after_ms` is less.
+const CORDONED_MS: u64 = 3_600_000;
 
 /// Why a node is lost.
 #[derive(Clone, Debug)]
@@ -152,15 +156,16 @@ impl<'a> View<'a> {
     }
 
     /// Places without a node of the map, which a new node may use, in order of index: new ones, and the one of the
-    /// node that is being replaced when its disk is empty or gone.
+    /// node that is being replaced when its disk is empty.
     pub fn free_places(&self) -> Vec<&'a Place> {
         let replaced = self.replacing().and_then(|lost| self.cluster.nodes.iter().find(|node| node.id == lost.node));
         let free = |place: &&Place| {
             let named = self.cluster.nodes.iter().any(|node| node.name == place.name);
             let own = replaced.is_some_and(|node| node.name == place.name);
             match (&place.disk.known(), place.disk.fresh()) {
-                (Some(Disk::Member { .. }), _) => false,
-                (_, Some(Disk::Blank { .. } | Disk::Gone)) => !named || own,
+                // What is left of a disk that is gone may stand in the way of a new one: it is retired instead.
+                (Some(Disk::Member { .. } | Disk::Gone), _) => false,
+                (_, Some(Disk::Blank { .. })) => !named || own,
                 _ => !named,
             }
         };
@@ -195,6 +200,13 @@ pub(crate) fn settled(shard: &Shard) -> bool {
     shard.fresh && arrived(shard)
 }
 
+/// ms of silence after which this node is replaced; `None`: never. While a person empties its machine the clock waits.
+pub(crate) fn patience(desired: &Desired, observed: &Observed, node: &Node) -> Option<u64> {
+    let limit = desired.replace_after_ms?;
+    let cordoned = observed.places.iter().any(|place| place.name == node.name && place.cordoned);
+    Some(if cordoned { limit.max(CORDONED_MS) } else { limit })
+}
+
 fn find_lost(desired: &Desired, observed: &Observed, cluster: &Cluster) -> Vec<Lost> {
     let why = |node: &Node| -> Option<(String, u64)> {
         if node.silent_for_ms <= HEARD_MS {
@@ -216,7 +228,7 @@ fn find_lost(desired: &Desired, observed: &Observed, cluster: &Cluster) -> Vec<L
                 _ => {}
             }
         }
-        let limit = desired.replace_after_ms.filter(|limit| node.silent_for_ms >= *limit)?;
+        let limit = patience(desired, observed, node).filter(|limit| node.silent_for_ms >= *limit)?;
         let why = format!("silent for {} s, replaced after {} s", node.silent_for_ms / 1000, limit / 1000);
         Some((why, node.silent_for_ms - limit))
     };

@@ -173,7 +173,7 @@ pub(crate) fn kind(view: &View<'_>, node: &Node) -> Kind {
         if now { Kind::Leave } else { Kind::Hold }
     } else if node.draining {
         Kind::Leave
-    } else if view.is_silent(node) {
+    } else if view.is_silent(node) || view.cluster.stop_reserved == Some(node.id) {
         Kind::Hold
     } else if node.read_only {
         Kind::Shed

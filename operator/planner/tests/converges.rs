@@ -35,6 +35,9 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Return),
         2 => (0usize..8).prop_map(Event::Kill),
         1 => (0usize..8).prop_map(Event::Wipe),
+        1 => (0usize..8).prop_map(Event::Lose),
+        2 => Just(Event::Revise),
+        1 => (0usize..8).prop_map(Event::Cordon),
         1 => (0usize..8).prop_map(Event::Drain),
         1 => Just(Event::Undrain),
     ]
@@ -103,9 +106,10 @@ proptest! {
     #[test]
     fn any_mix_of_wishes_and_faults_settles_once_it_is_over(
         factor in factors(), nodes in 0u32..4, zones in 0u32..4, power in 0u32..6,
-        events in prop::collection::vec((0usize..12, event()), 0..12), seed: u64
+        events in prop::collection::vec((0usize..12, event()), 0..12), slow: bool, keeps: bool, seed: u64
     ) {
         let mut world = World::settled(desired(factor + nodes, factor, 1 << power), zones, seed);
+        (world.stops.slow, world.stops.keeps) = (slow, keeps);
         for (rounds, event) in events {
             world.happen(event);
             for _ in 0..rounds {
@@ -117,9 +121,40 @@ proptest! {
         world.run();
         let (there, wanted) = (ids(&mut world).len(), world.desired.replicas as usize);
         prop_assert_eq!(there, wanted);
+        prop_assert!(world.observed.places.iter().all(|place| place.restart.is_none()));
         if zones == 0 {
             world.assert_even();
         }
+    }
+
+    #[test]
+    fn a_roll_starts_every_node_anew_once_and_moves_nothing(
+        factor in factors(), more in 0u32..4, zones in 0u32..4, power in 0u32..7, seed: u64
+    ) {
+        let mut world = World::settled(desired(factor + more, factor, 1 << power), zones, seed);
+        world.revise(false);
+        world.run();
+        prop_assert_eq!(world.stops.restarts, (factor + more) as usize);
+        prop_assert_eq!(world.moved, 0);
+        prop_assert!(world.cluster().nodes.iter().all(|node| !node.leaders_away));
+    }
+
+    #[test]
+    fn a_broken_roll_stops_at_one_node_and_a_newer_spec_repairs_it(
+        more in 0u32..4, zones in 0u32..4, power in 0u32..6, rounds in 5usize..100, seed: u64, scale in 0u32..4
+    ) {
+        let mut world = World::settled(desired(3 + more, 3, 1 << power), zones, seed);
+        world.revise(true);
+        world.desired.replicas = 3 + scale;
+        for _ in 0..rounds {
+            world.restless_round();
+        }
+        // A lost node that is one too many is not replaced, and nobody remembers why it was lost.
+        let spare = (more.saturating_sub(scale)) as usize;
+        prop_assert!(world.stops.restarts <= 1 + spare, "{} nodes were sent away", world.stops.restarts);
+        world.revise(false);
+        world.run();
+        prop_assert_eq!(ids(&mut world).len(), 3 + scale as usize);
     }
 }
 
@@ -141,6 +176,53 @@ fn five_nodes_in_three_zones_hold_32_32_32_32_64() {
     counts.sort_unstable();
     assert_eq!(counts, [32, 32, 32, 32, 64]);
     assert_eq!(world.moved, 64);
+}
+
+#[test]
+fn scale_in_leaves_a_node_in_each_zone() {
+    let mut world = World::settled(desired(5, 3, 16), 3, 3);
+    world.desired.replicas = 3;
+    world.run();
+    let zones: std::collections::BTreeSet<_> =
+        world.cluster().nodes.iter().map(|node| node.domains.zone.clone()).collect();
+    assert_eq!(zones.len(), 3);
+}
+
+#[test]
+fn indexes_whose_disks_were_kept_are_not_used_again() {
+    let mut world = World::settled(desired(3, 3, 16), 0, 3);
+    world.stops.keeps = true;
+    for replicas in [5, 3, 5, 3, 5] {
+        world.desired.replicas = replicas;
+        world.new_era();
+        world.run();
+    }
+    let indexes: Vec<u32> = world.observed.places.iter().map(|place| place.index).collect();
+    world.observed.taken.sort_unstable();
+    assert_eq!((indexes, world.observed.taken.clone()), (vec![0, 1, 2, 7, 8], vec![3, 4, 5, 6]));
+}
+
+#[test]
+fn who_leaves_is_chosen_when_every_node_has_come_up() {
+    let mut world = World::settled(desired(5, 3, 16), 0, 3);
+    world.desired.replicas = 3;
+    world.observed.places[3].process =
+        granary_planner::observed::Seen::Fresh(granary_planner::observed::Process::Starting);
+    let plan = world.plan();
+    assert!(plan.steps.is_empty(), "{plan}");
+}
+
+#[test]
+fn no_shard_has_two_copies_on_one_machine_while_there_is_another() {
+    let mut world = World::settled(desired(4, 3, 16), 0, 3);
+    for (node, machine) in world.cluster().nodes.iter_mut().zip(["m0", "m1", "m2", "m0"]) {
+        node.domains.machine = machine.to_owned();
+    }
+    world.new_era();
+    world.run();
+    for shard in &world.cluster().shards {
+        assert!(!(shard.target.contains(&1) && shard.target.contains(&4)), "{shard:?}");
+    }
 }
 
 #[test]

@@ -115,6 +115,68 @@ fn patience() {
 }
 
 #[test]
+fn rolling() {
+    let mut world = three();
+    world.revise(true);
+    golden("roll-leaders-away", &world);
+    world.apply(&world.plan());
+    for shard in &mut world.cluster().shards {
+        shard.leader = shard.replicas.iter().map(|replica| replica.node).find(|node| *node != 2);
+        if shard.id == 0 {
+            shard.leader = Some(1)
+        }
+    }
+    golden("roll-restart", &world);
+    world.apply(&world.plan());
+    golden("roll-comes-back", &world);
+    world.silence(2, 45_000);
+    golden("roll-stuck", &world);
+    world.revise(false);
+    golden("roll-newer-spec", &world);
+    world.apply(&world.plan());
+    world.place_of(2).expect("place").process = Seen::Fresh(Process::Running);
+    world.hear(2);
+    world.cluster().shards.iter_mut().flat_map(|shard| &mut shard.replicas).for_each(|r| r.caught_up = true);
+    golden("roll-release", &world);
+    world.apply(&world.plan());
+    golden("roll-next", &world);
+}
+
+#[test]
+fn kubernetes() {
+    let mut world = three();
+    world.lose(2);
+    golden("claim-gone", &world);
+    let mut world = three();
+    world.place_of(2).expect("place").cordoned = true;
+    world.silence(2, 600_000);
+    golden("cordoned", &world);
+    let mut world = three();
+    world.cluster().nodes[0].read_only = true;
+    golden("disk-full", &world);
+    let mut world = three();
+    unanswered(&mut world);
+    for place in &mut world.observed.places[..2] {
+        (place.process, place.disk) = (Seen::Fresh(Process::Starting), Seen::Fresh(Disk::Gone));
+    }
+    golden("two-claims-of-three-gone", &world);
+    world.observed.places.clear();
+    golden("no-place-left", &world);
+    let mut world = World::empty(desired(3, 3, 64), 0, 7);
+    world.apply(&world.plan());
+    world.stops.slow = true;
+    world.apply(&world.plan());
+    golden("founders-starting", &world);
+    let mut world = World::settled(desired(5, 3, 64), 0, 7);
+    unanswered(&mut world);
+    world.desired.replicas = 3;
+    for place in &mut world.observed.places {
+        (place.process, place.disk) = (Seen::Fresh(Process::Stopped), Seen::Unknown("it does not run".to_owned()));
+    }
+    golden("applied-again-with-fewer", &world);
+}
+
+#[test]
 fn wishes() {
     let mut world = three();
     world.desired.shards = 32;

@@ -50,6 +50,29 @@ fn bad_plans_are_refused_by_the_rule_they_break() {
 }
 
 #[test]
+fn bad_restarts_are_refused_by_the_rule_they_break() {
+    let mut world = World::settled(desired(3, 3, 16), 0, 7);
+    let (reserve, restart) = (|node| Step::ReserveStop { node }, |index| Step::RestartPlace { index });
+    refused(&world, vec![restart(0)], "nobody asked");
+    world.revise(false);
+    refused(&world, vec![restart(0)], "not reserved");
+    refused(&world, vec![reserve(1), restart(0)], "it leads");
+    refused(&world, vec![reserve(1), restart(0), restart(1)], "disruptive");
+    refused(&world, vec![reserve(1), reserve(2)], "of another node");
+    refused(&world, vec![Step::LeadersAway { node: 1 }], "not reserved");
+    refused(&world, vec![Step::ReleaseStop { node: 1 }], "not reserved");
+    world.cluster().stop_reserved = Some(2);
+    refused(&world, vec![reserve(1), restart(0)], "of another node");
+    world.cluster().stop_reserved = None;
+    world.silence(3, 5_000);
+    refused(&world, vec![reserve(2), restart(1)], "would keep 1 of 3 voters");
+    world.observed.cluster = Seen::Unknown("test".to_owned());
+    refused(&world, vec![restart(0)], "not fresh");
+    world.observed.taken = vec![3];
+    refused(&world, vec![Step::StartNode { index: 3 }], "taken");
+}
+
+#[test]
 fn bad_moves_are_refused_by_the_rule_they_break() {
     let mut world = World::settled(desired(5, 3, 16), 0, 7);
     let at: Vec<Vec<u64>> = world.cluster().shards.iter().map(|shard| shard.target.clone()).collect();

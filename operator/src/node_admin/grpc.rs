@@ -7,7 +7,7 @@ use granary_common::limits::MAX_MESSAGE;
 use granary_proto::admin::{
     AcquireOperatorRequest, BootstrapRequest, BootstrapResponse, CancelDrainRequest, DrainRequest,
     GetClusterStateRequest, GetClusterStateResponse, IdentifyRequest, IdentifyResponse, JoinRequest, JoinResponse,
-    ReconfigureOutcome, RemoveNodeRequest, ReserveStopRequest, admin_client::AdminClient,
+    ReconfigureOutcome, ReleaseStopRequest, RemoveNodeRequest, ReserveStopRequest, admin_client::AdminClient,
 };
 use parking_lot::Mutex;
 use tokio::time::timeout;
@@ -152,6 +152,9 @@ async fn give(client: &mut AdminClient<Channel>, token: u64, order: Order) -> Re
             if !answer.allowed {
                 return Err(Status::failed_precondition(answer.reasons.join("; ")));
             }
+        }
+        Order::ReleaseStop(node_id) => {
+            client.release_stop(ReleaseStopRequest { operator_token: token, node_id }).await.map(drop)?;
         }
         Order::RemoveNode(node_id) => {
             client.remove_node(RemoveNodeRequest { operator_token: token, node_id }).await.map(drop)?;

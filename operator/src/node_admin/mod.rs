@@ -29,6 +29,8 @@ pub enum Order {
     CancelDrain(u64),
     /// Reserve the stop of a node (its id): refused when a shard would lose its quorum.
     ReserveStop(u64),
+    /// Give the reservation of a node's stop back.
+    ReleaseStop(u64),
     /// Take a node off the map.
     RemoveNode(u64),
 }

@@ -378,7 +378,7 @@ impl NodeAdmin for World {
             }
             Order::Drain(node) => state.mark(node, NodeState::Draining),
             Order::CancelDrain(node) => state.mark(node, NodeState::Active),
-            Order::ReserveStop(_) => {}
+            Order::ReserveStop(_) | Order::ReleaseStop(_) => {}
             Order::RemoveNode(node) => state.remove(node),
         }
         if let Some(map) = &mut state.map {

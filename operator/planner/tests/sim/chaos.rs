@@ -21,6 +21,12 @@ pub enum Event {
     Kill(usize),
     /// A disk is emptied, when no other node is silent and every shard can bear it.
     Wipe(usize),
+    /// A disk is gone for good, and its process waits for it; when no other is silent and every shard can bear it.
+    Lose(usize),
+    /// The spec changes so that everything has to be started anew.
+    Revise,
+    /// A person begins to empty a node's machine, until things return.
+    Cordon(usize),
     /// A person asks for a node's drain.
     Drain(usize),
     /// The person takes it back.
@@ -40,7 +46,14 @@ impl World {
             Event::Return => self.all_return(),
             Event::Drain(number) => self.desired.draining.push(id(number)),
             Event::Undrain => self.desired.draining.clear(),
-            Event::Silence(_) | Event::Wipe(_) => return,
+            Event::Lose(number) if self.can_bear(id(number)) => self.lose(id(number)),
+            Event::Revise => self.revise(false),
+            Event::Cordon(number) => {
+                if let Some(place) = self.place_of(id(number)) {
+                    place.cordoned = true;
+                }
+            }
+            Event::Silence(_) | Event::Wipe(_) | Event::Lose(_) => return,
         }
         self.new_era();
     }
@@ -62,6 +75,7 @@ impl World {
 
     /// Every silent node that still has its disk is heard again.
     fn all_return(&mut self) {
+        self.observed.places.iter_mut().for_each(|place| place.cordoned = false);
         for node in self.dead.clone() {
             let kept = |place: &mut super::Place| {
                 matches!(place.disk, Seen::Fresh(super::Disk::Member { node_id, .. }) if node_id == node)

@@ -4,6 +4,7 @@
 
 pub mod chaos;
 mod group;
+mod stops;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -11,6 +12,7 @@ use granary_planner::check::lint;
 use granary_planner::observed::*;
 use granary_planner::plan::{Move, Plan, Step};
 use granary_planner::{Desired, Observed, plan};
+use stops::Stops;
 
 pub const ID: &str = "c0";
 /// ms that pass in a round.
@@ -40,6 +42,8 @@ pub struct World {
     pub moved: usize,
     /// Nodes that nobody hears.
     pub dead: BTreeSet<u64>,
+    /// Reservations, leases, and processes that come up.
+    pub stops: Stops,
     /// (shard, node) that targets gained and lost since the wish or the world last changed: nothing may be in both.
     gained: BTreeSet<(u32, u64)>,
     lost: BTreeSet<(u32, u64)>,
@@ -75,6 +79,7 @@ impl World {
             zones,
             moved: 0,
             dead: BTreeSet::new(),
+            stops: Stops::default(),
             gained: BTreeSet::new(),
             lost: BTreeSet::new(),
             drained: BTreeSet::new(),
@@ -133,7 +138,8 @@ impl World {
         let disruptive = plan.steps.iter().filter(|planned| planned.step.is_disruptive()).count();
         assert!(disruptive <= 1, "{plan}");
         if seen.founded && seen.cluster.fresh().is_none() {
-            let starts = plan.steps.iter().all(|planned| matches!(planned.step, Step::StartNode { .. }));
+            let harmless = |step: &Step| matches!(step, Step::StartNode { .. } | Step::RestartPlace { .. });
+            let starts = plan.steps.iter().all(|planned| harmless(&planned.step));
             assert!(starts, "more than starts while the cluster does not answer:\n{plan}");
         }
         plan
@@ -217,7 +223,10 @@ impl World {
             }
             Step::RemoveNode { node } => self.remove(*node),
             Step::RetirePlace { index } => self.retire(*index),
-            Step::ReserveStop { .. } | Step::LeadersAway { .. } | Step::RestartPlace { .. } => {}
+            Step::ReserveStop { node } => self.reserve(*node),
+            Step::LeadersAway { node } => self.leaders_away(*node),
+            Step::ReleaseStop { node } => self.release(*node),
+            Step::RestartPlace { index } => self.restart(*index),
         }
     }
 
@@ -242,6 +251,10 @@ impl World {
         if shard.version != change.expected_version {
             return;
         }
+        let reserved = self.cluster().stop_reserved;
+        let shard = &mut self.cluster().shards[id as usize];
+        let refused = |node: &u64| Some(*node) == reserved && !shard.replicas.iter().any(|r| r.node == *node);
+        assert!(!change.nodes.iter().any(refused), "shard {id} goes to a node that is to stop");
         let before = std::mem::replace(&mut shard.target, change.nodes.clone());
         for node in change.nodes.iter().copied().filter(|node| !before.contains(node)) {
             assert!(!self.lost.contains(&(id, node)), "shard {id} goes back to node {node}, with nothing changed");
@@ -261,6 +274,7 @@ impl World {
         }
         self.cluster().nodes.retain(|other| other.id != node);
         self.dead.remove(&node);
+        self.stops.sent_away.remove(&node);
     }
 
     fn retire(&mut self, index: u32) {
@@ -272,6 +286,10 @@ impl World {
         });
         assert!(!member, "the place of a member was retired: {place:?}");
         self.observed.places.retain(|place| place.index != index);
+        self.stops.stuck.remove(&index);
+        if self.stops.keeps {
+            self.observed.taken.push(index);
+        }
     }
 
     fn mark(&mut self, node: u64, draining: bool) {
@@ -291,12 +309,21 @@ impl World {
             }
             return;
         }
+        assert!(!self.observed.taken.contains(&index), "the disk of place {index} was given up");
+        let (process, disk) = if self.stops.slow || self.stops.broken {
+            (Process::Starting, Seen::Stale(Disk::Blank { uuid: None }))
+        } else {
+            (Process::Running, Seen::Fresh(Disk::Blank { uuid: Some(format!("uuid-{index}")) }))
+        };
+        if self.stops.broken {
+            self.stops.stuck.insert(index);
+        }
         let zone = if self.zones == 0 { String::new() } else { format!("z{}", index % self.zones) };
         self.observed.places.push(Place {
             index,
             name: format!("node-{index}"),
-            process: Seen::Fresh(Process::Running),
-            disk: Seen::Fresh(Disk::Blank { uuid: Some(format!("uuid-{index}")) }),
+            process: Seen::Fresh(process),
+            disk,
             peer_address: None,
             kv_address: None,
             domains: Domains { zone, machine: String::new() },
@@ -308,12 +335,19 @@ impl World {
 
     /// Time passes: some groups get a step further.
     pub fn pass(&mut self) {
+        self.stops_pass();
         if self.observed.cluster.fresh().is_none() {
             return;
         }
         let dead = self.dead.clone();
+        let limit = self.desired.replace_after_ms.unwrap_or(u64::MAX);
+        let mut lost = false;
         for node in self.cluster().nodes.iter_mut().filter(|node| dead.contains(&node.id)) {
             node.silent_for_ms += ROUND_MS;
+            lost |= (limit..limit + ROUND_MS).contains(&node.silent_for_ms);
+        }
+        if lost {
+            self.new_era();
         }
         for at in 0..self.cluster().shards.len() {
             if self.chance(70) {
@@ -344,7 +378,7 @@ impl World {
         }
     }
 
-    fn place_of(&mut self, node: u64) -> Option<&mut Place> {
+    pub fn place_of(&mut self, node: u64) -> Option<&mut Place> {
         let name = self.cluster().nodes.iter().find(|other| other.id == node)?.name.clone();
         self.observed.places.iter_mut().find(|place| place.name == name)
     }
@@ -353,6 +387,13 @@ impl World {
     pub fn wipe(&mut self, node: u64) {
         self.silence(node, 5_000);
         self.place_of(node).expect("place").disk = Seen::Fresh(Disk::Blank { uuid: Some("wiped".to_owned()) });
+    }
+
+    /// The node's disk is gone: its process waits for one that never comes.
+    pub fn lose(&mut self, node: u64) {
+        self.silence(node, 5_000);
+        let place = self.place_of(node).expect("place");
+        (place.process, place.disk) = (Seen::Fresh(Process::Starting), Seen::Fresh(Disk::Gone));
     }
 
     /// (node, replicas, leaders) of data shards.
