@@ -29,6 +29,22 @@ pub async fn stop(cluster: &Cluster, pod: &str) -> Result<Stopped> {
     Ok(Stopped(pids))
 }
 
+/// Stops the container runtime's process that looks after a pod's container: what is to end there goes on running until
+/// this is dropped. Gives the container's processes too.
+pub async fn stop_runtime(cluster: &Cluster, pod: &str) -> Result<(Stopped, Vec<Pid>)> {
+    let pids = pids(cluster, pod).await?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pids[0].as_raw_nonzero()))?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).and_then(|pid| pid.trim().parse().ok());
+    let Some(parent) = parent.and_then(Pid::from_raw) else { return failed(format!("no parent of {pod}'s process")) };
+    signal(parent, Signal::STOP)?;
+    Ok((Stopped(vec![parent]), pids))
+}
+
+/// Whether a process is there, running or not.
+pub fn is_there(pid: Pid) -> bool {
+    rustix::process::test_kill_process(pid).is_ok()
+}
+
 impl Drop for Stopped {
     fn drop(&mut self) {
         for pid in &self.0 {
