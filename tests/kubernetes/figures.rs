@@ -37,3 +37,9 @@ impl Figures {
         parts.collect::<Vec<_>>().join(" ")
     }
 }
+
+/// The middle one of an odd number of times.
+pub fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}

@@ -5,7 +5,7 @@ mod objects;
 mod status;
 pub mod wish;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use granary_crds::StorageCluster;
 use granary_tests::{wait::until, writer::Writer};
@@ -56,6 +56,14 @@ impl Cluster {
     /// `kubectl scale gsc NAME --replicas=N`.
     pub async fn scale(&self, replicas: u32) -> Result<()> {
         self.kubectl(&["scale", "gsc", &self.name, &format!("--replicas={replicas}")]).await.map(drop)
+    }
+
+    /// Scales, and waits until that is done; gives how long it took.
+    pub async fn scaled(&self, replicas: u32) -> Result<Duration> {
+        let started = Instant::now();
+        self.scale(replicas).await?;
+        self.ready(i32::try_from(replicas)?).await?;
+        Ok(started.elapsed())
     }
 
     /// `kubectl delete gsc NAME`, until it is gone.

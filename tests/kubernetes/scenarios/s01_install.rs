@@ -7,8 +7,15 @@ use serde_json::json;
 
 use super::Scenario;
 use crate::{
-    cluster::Cluster, commands, data::client_pod::granary_in_pod, failure::Result, figures::Figures, helm::helm,
-    kubectl::port_forward, operator, scene::Scene,
+    cluster::Cluster,
+    commands,
+    data::client_pod::granary_in_pod,
+    failure::Result,
+    figures::{Figures, median},
+    helm::helm,
+    kubectl::port_forward,
+    operator,
+    scene::Scene,
 };
 
 pub const SCENARIOS: &[Scenario] = &[Scenario {
@@ -81,9 +88,4 @@ async fn write_and_read(scene: &Scene, cluster: &Cluster) -> Result<()> {
     assert_eq!(read.trim(), "from a pod");
     scene.say("written and read through kubectl port-forward");
     Ok(())
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }
