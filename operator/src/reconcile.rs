@@ -3,7 +3,10 @@
 //! A [`Reconciler`] remembers nothing that it could not find out again: it may be killed at any point, and a new one goes
 //! on from what the substrate and the nodes say.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use granary_crds::{StorageClusterSpec, StorageClusterStatus};
 use granary_planner::{
@@ -19,12 +22,16 @@ use crate::{
     node_admin::{AdminError, Fence, NodeAdmin},
     observe::{Observer, Sight},
     report::{
-        Facts,
+        Facts, causes_first,
         migration::{self, Rate},
         report,
     },
     substrate::{Look, Problem, Substrate, SubstrateError},
 };
+
+/// A round that fails is mostly a race with what has just changed, and the next one succeeds: up to so long it is told as
+/// a line of the status, and not as trouble.
+const PASSING: Duration = Duration::from_secs(3);
 
 /// One cluster's loop.
 pub struct Reconciler {
@@ -35,6 +42,7 @@ pub struct Reconciler {
     rate: Rate,
     status: Option<StorageClusterStatus>,
     outside: Vec<Problem>,
+    failing_since: Option<Instant>,
 }
 
 /// What one round did.
@@ -70,7 +78,7 @@ impl Reconciler {
     pub fn new(substrate: Arc<dyn Substrate>, admin: Arc<dyn NodeAdmin>) -> Self {
         let fence = Fence::new(substrate.installation());
         let (observer, rate, outside) = (Observer::default(), Rate::default(), Vec::new());
-        Self { substrate, admin, fence, observer, rate, status: None, outside }
+        Self { substrate, admin, fence, observer, rate, status: None, outside, failing_since: None }
     }
 
     /// What an earlier process said last: the times of its conditions are kept. For a new loop only.
@@ -126,6 +134,8 @@ impl Reconciler {
                 Err(failed) => error = error.or(Some(failed.to_string())),
             }
         }
+        causes_first(&mut problems);
+        let persists = self.persists(error.is_some());
         notes.extend(error.clone());
         let now_ms = unix_ms();
         let left = sight.observed.cluster.known().map_or(0, |cluster| migration::counts(&plan, cluster).1);
@@ -137,7 +147,7 @@ impl Reconciler {
             generation,
             now_ms: i64::try_from(now_ms).unwrap_or(i64::MAX),
             bytes_per_second: self.rate.bytes_per_second(),
-            error: problem.or(error.as_deref()),
+            error: problem.or(error.as_deref().filter(|_| persists)),
             notes: &notes,
             problems: &problems,
             kept: look.kept.as_ref(),
@@ -146,6 +156,12 @@ impl Reconciler {
         let status = report(&facts, self.status.as_ref());
         self.status = Some(status.clone());
         Ok(Round { settled: plan.is_settled(), sight, plan, status, error, conflict })
+    }
+
+    /// Whether rounds have failed for so long that a person should look.
+    fn persists(&mut self, failed: bool) -> bool {
+        self.failing_since = failed.then(|| self.failing_since.unwrap_or_else(Instant::now));
+        self.failing_since.is_some_and(|since| since.elapsed() >= PASSING)
     }
 
     async fn apply(&mut self, desired: &Desired, sight: &Sight, plan: &Plan) -> Result<Vec<String>, ApplyError> {

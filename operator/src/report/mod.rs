@@ -4,6 +4,7 @@ pub mod conditions;
 pub mod lines;
 pub mod migration;
 pub mod nodes;
+pub mod spread;
 
 use granary_crds::status::{MAX_LINES, Phase, StorageClusterStatus};
 use granary_planner::{
@@ -46,6 +47,14 @@ pub struct Facts<'a> {
 
 /// Problems of what may come: all that is asked for is done nevertheless.
 const WARNINGS: [&str; 1] = ["VolumesUnguarded"];
+
+/// What often follows from something else that is told too.
+const CONSEQUENCES: [&str; 1] = ["Unschedulable"];
+
+/// Puts what is at the bottom of it first, and what only may come last: the first one is the reason of a condition.
+pub fn causes_first(problems: &mut [Problem]) {
+    problems.sort_by_key(|problem| (WARNINGS.contains(&problem.reason), CONSEQUENCES.contains(&problem.reason)));
+}
 
 /// The status, given the one before it (for the times of its conditions).
 pub fn report(facts: &Facts<'_>, before: Option<&StorageClusterStatus>) -> StorageClusterStatus {
@@ -120,7 +129,8 @@ fn waiting(facts: &Facts<'_>) -> Vec<String> {
     let degraded = facts.plan.degraded.iter().map(|degraded| format!("{:?}: {}", degraded.reason, degraded.message));
     let problems = facts.problems.iter().map(|problem| format!("{}: {}", problem.reason, problem.message));
     let waiting = facts.plan.waiting.iter().map(|waiting| format!("{:?}: {}", waiting.reason, waiting.message));
-    degraded.chain(problems).chain(waiting).chain(facts.notes.iter().cloned()).collect()
+    let shared = facts.sight.observed.cluster.known().and_then(spread::shared_machines);
+    degraded.chain(problems).chain(waiting).chain(facts.notes.iter().cloned()).chain(shared).collect()
 }
 
 /// Members whose place runs and says that it is ready.

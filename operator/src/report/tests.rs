@@ -293,3 +293,12 @@ fn after_a_round_that_saw_nothing_what_was_known_stays_and_is_not_believed() {
     assert_eq!(condition(&status, "Degraded").status, "True");
     assert_eq!(status.waiting, ["RoundFailed: the API server does not answer"]);
 }
+
+#[test]
+fn the_cause_is_told_before_what_follows_from_it_and_before_what_may_come() {
+    let problem = |reason| Problem { reason, message: String::new() };
+    let mut problems = ["Unschedulable", "VolumesUnguarded", "NoStorageClass", "ImagePull"].map(problem);
+    causes_first(&mut problems);
+    let order: Vec<_> = problems.iter().map(|problem| problem.reason).collect();
+    assert_eq!(order, ["NoStorageClass", "ImagePull", "Unschedulable", "VolumesUnguarded"]);
+}
