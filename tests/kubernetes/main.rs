@@ -31,6 +31,7 @@ mod machines;
 mod operator;
 mod options;
 mod outside;
+mod pod_watch;
 mod progress;
 mod report;
 mod scenarios;

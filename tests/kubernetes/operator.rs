@@ -19,10 +19,15 @@ pub const NAME: &str = "granary-operator";
 
 /// Installs it, or brings it back to how the scenarios expect it; returns when it is rolled out.
 pub async fn install() -> Result<()> {
+    upgrade(&[]).await
+}
+
+/// The same with other values (`--set ...`). [`mend`] brings it back.
+pub async fn upgrade(values: &[&str]) -> Result<()> {
     apply(&namespace(NAMESPACE)).await?;
     let (chart, image) = (repository("charts/granary"), format!("podAnnotations.image={}", image_stamp()));
     let release = ["upgrade", "--install", RELEASE, &chart, "--namespace", NAMESPACE, "--reset-values"];
-    helm(&[&release[..], &["--set-string", &image, "--wait", "--timeout", "150s"]].concat()).await?;
+    helm(&[&release[..], &["--set-string", &image, "--wait", "--timeout", "150s"], values].concat()).await?;
     Ok(())
 }
 
@@ -32,7 +37,10 @@ pub async fn mend() -> Result<()> {
     let is = |path: &str| deployment.pointer(path).and_then(Value::as_u64);
     let (wanted, ready) = (is("/spec/replicas"), is("/status/readyReplicas"));
     let generations = (is("/metadata/generation"), is("/status/observedGeneration"));
-    let whole = wanted == Some(2) && ready == Some(2) && generations.0 == generations.1;
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    // The chart itself sets two.
+    let own = container["image"] == "granary:0.1.0" && container["env"].as_array().is_some_and(|env| env.len() == 2);
+    let whole = wanted == Some(2) && ready == Some(2) && generations.0 == generations.1 && own;
     if whole { Ok(()) } else { install().await }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod client_pod;
 pub mod load;
+pub mod reader;
 
 use granary_tests::writer::Writer;
 

@@ -21,6 +21,7 @@ mod s18_hanging_node;
 mod s19_unreachable_cluster;
 mod s20_volumes;
 mod s21_bad_input;
+mod s22_idle;
 
 use futures::future::BoxFuture;
 
@@ -60,6 +61,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         s19_unreachable_cluster::SCENARIOS,
         s20_volumes::SCENARIOS,
         s21_bad_input::SCENARIOS,
+        s22_idle::SCENARIOS,
     ];
     files.into_iter().flatten()
 }
