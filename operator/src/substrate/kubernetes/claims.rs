@@ -37,7 +37,7 @@ pub async fn tend(of: &Kubernetes, care: &Care) -> Result<Vec<Problem>, Substrat
     note_members(of, &claims, care).await?;
     let problems = retain(of, &claims, &cluster, &id).await?;
     for (index, claim) in claims.iter().filter(|(_, claim)| is_removed(claim)) {
-        finish(of, *index, claim, &cluster, &id).await?;
+        finish(of, *index, claim, &cluster, &id, care).await?;
     }
     if care.whole {
         give_back(of, &id).await?;
@@ -103,6 +103,7 @@ async fn finish(
     claim: &PersistentVolumeClaim,
     cluster: &StorageCluster,
     id: &str,
+    care: &Care,
 ) -> Result<(), SubstrateError> {
     let sets = by_index(of.caches.sets(&of.objects.name, &of.name));
     if let Some(set) = sets.get(&index).filter(|set| annotation(set.as_ref(), CLUSTER_ID) == Some(id)) {
@@ -117,13 +118,24 @@ async fn finish(
     {
         return Ok(());
     }
-    // Whatever becomes of the cluster before every shard is whole, this copy can still be had back by hand.
-    if let Some(volume) = of.volumes.of(claim).await? {
-        of.volumes.retain(&volume, id).await?;
+    // Whatever becomes of the cluster before every shard is whole, this copy can still be had back by hand. Without the
+    // right to see to that, the claim is left until they are.
+    match guard(of, claim, id).await {
+        Err(SubstrateError::Forbidden { .. }) if care.whole => {}
+        Err(SubstrateError::Forbidden { .. }) => return Ok(()),
+        done => done?,
     }
     of.objects.delete(claim, true).await?;
     of.memory.lock().given_back = None;
     Ok(())
+}
+
+/// Sets the claim's volume, if it has one, to Retain.
+async fn guard(of: &Kubernetes, claim: &PersistentVolumeClaim, id: &str) -> Result<(), SubstrateError> {
+    match of.volumes.of(claim).await? {
+        Some(volume) => of.volumes.retain(&volume, id).await,
+        None => Ok(()),
+    }
 }
 
 /// Gives volumes whose claim is gone their own policy back.

@@ -28,9 +28,11 @@ pub fn next<'a>(size: &str, claims: impl Iterator<Item = &'a PersistentVolumeCla
         if asked(claim) < Some(wanted) {
             return Growth::Ask(claim);
         }
-        // A larger one may be asked for already; what counts is what this size lacks.
+        // A larger one may be asked for already; what counts is what this size lacks. One that could not be had is
+        // taken back, which Kubernetes allows down to what the volume has.
         if capacity(claim) < Some(wanted) {
-            return Growth::Underway(claim);
+            let failed = asked(claim) > Some(wanted) && failure(claim).is_some();
+            return if failed { Growth::Ask(claim) } else { Growth::Underway(claim) };
         }
     }
     Growth::Done
@@ -127,6 +129,16 @@ mod tests {
     fn a_claim_that_is_larger_already_is_left_alone() {
         let large = claim("a", "30Gi", "30Gi");
         assert_eq!(next("20Gi", [&large].into_iter()), Growth::Done);
+    }
+
+    #[test]
+    fn a_size_that_could_not_be_had_is_taken_back_for_one_that_is_asked_now() {
+        let mut failed = claim("a", "100Gi", "10Gi");
+        assert_eq!(next("20Gi", [&failed].into_iter()), Growth::Underway(&failed));
+        failed.status.as_mut().unwrap().allocated_resource_statuses =
+            serde_json::from_value(json!({"storage": "ControllerResizeInfeasible"})).unwrap();
+        assert_eq!(next("20Gi", [&failed].into_iter()), Growth::Ask(&failed));
+        assert_eq!(next("100Gi", [&failed].into_iter()), Growth::Underway(&failed));
     }
 
     #[test]
