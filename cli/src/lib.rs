@@ -13,6 +13,7 @@ pub mod endpoints;
 pub mod failure;
 mod input;
 pub mod output;
+mod phase;
 mod progress;
 
 use std::process::ExitCode;

@@ -20,10 +20,15 @@ pub fn care(sight: &Sight) -> Care {
         cluster.nodes.iter().any(|node| node.id == id).then_some((place.index, id))
     };
     Care {
-        whole: cluster.shards.len() > 1 && cluster.shards.iter().all(is_whole),
+        whole: whole(cluster),
         members: sight.observed.places.iter().filter_map(member).collect(),
         budget: Some(budget(cluster)),
     }
+}
+
+/// Whether the cluster has its shards, and every voter of them is where it shall be and was heard lately by its leader.
+pub fn whole(cluster: &Cluster) -> bool {
+    cluster.shards.len() > 1 && cluster.shards.iter().all(is_whole)
 }
 
 /// Every voter is where it shall be, and its leader has heard each of them lately.

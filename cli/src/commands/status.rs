@@ -13,7 +13,7 @@ use crate::{
     admin::{self, PeerArgs},
     context::Context,
     failure::Failure,
-    output,
+    output, phase,
 };
 
 /// Between two looks of --watch.
@@ -68,8 +68,9 @@ async fn look(context: &Context, args: &PeerArgs) -> Result<StatusFile, Failure>
     Ok(StatusFile { kv_endpoints: kv, peer_endpoints: peers, ..of_cluster(&seen.cluster, seen.map_only.is_none()) })
 }
 
-/// Without a loop: no plan, no phase of its own. `heard`: it is known whether nodes are heard.
+/// Without a loop: no plan. `heard`: it is known whether nodes are heard.
 fn of_cluster(cluster: &Cluster, heard: bool) -> StatusFile {
+    let phase = phase::of(cluster, heard);
     let data = || cluster.shards.iter().filter(|shard| shard.id != 0);
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let nodes = cluster.nodes.iter().map(|node| NodeRow {
@@ -81,7 +82,7 @@ fn of_cluster(cluster: &Cluster, heard: bool) -> StatusFile {
         state: match (node.draining, node.silent_for_ms) {
             (true, _) => "draining",
             (false, _) if !heard => "unknown",
-            (false, silent) if silent >= OLD_MS => "silent",
+            (false, silent) if silent >= phase::SILENT_MS => "silent",
             (false, _) => "ready",
         }
         .into(),
@@ -90,7 +91,8 @@ fn of_cluster(cluster: &Cluster, heard: bool) -> StatusFile {
     });
     StatusFile {
         cluster_id: Some(cluster.cluster_id.clone()),
-        phase: "Unknown".into(),
+        ready: phase == phase::READY,
+        phase: phase.into(),
         replicas: count(cluster.nodes.len()),
         nodes: nodes.collect(),
         shards: count(data().count()),
