@@ -87,7 +87,7 @@ async fn what_is_fixed_at_creation_cannot_be_changed_while_nobody_looks_either()
         .status_where("the conflict is seen", LIMIT, |status| status["waiting"].to_string().contains("SpecConflict"))
         .await
         .unwrap();
-    says(&status["waiting"].to_string(), &["spec.shards is 8", "made with 4", "set it back to 4"]);
+    says(&status["waiting"].to_string(), &["spec.shards is 8", "made with 4", "it has to be 4"]);
     cluster.holds("key", "value").await;
     cluster.edit("shards: 8", "shards: 4").unwrap();
     cluster.ready(1, LIMIT).await.unwrap();

@@ -60,7 +60,7 @@ fn conflict(view: &View<'_>, plan: &mut Plan) {
     ];
     for (field, asked, is) in fields.into_iter().filter(|(_, asked, is)| asked != is) {
         let message =
-            format!("spec.{field} is {asked}, the cluster was made with {is}, which is fixed: set it back to {is}");
+            format!("spec.{field} is {asked}, the cluster was made with {is}, which is fixed: it has to be {is}");
         plan.degrade(DegradedReason::SpecConflict, message);
     }
 }
