@@ -3,6 +3,7 @@
 mod nodes;
 mod objects;
 mod status;
+mod untouched;
 pub mod wish;
 
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use kube::Api;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+pub use self::nodes::State;
 pub use self::status::{condition, reason, refused_condition, said};
 use crate::{
     failure::{Failure, Result},
