@@ -45,7 +45,7 @@ pub async fn run(options: &Options, wanted: &[&Scenario]) -> ExitCode {
     let outcome = testbed.scenarios(options).await;
     if !options.attach && !options.keep {
         testbed.down().await;
-    } else {
+    } else if options.keep {
         println!("left up: tests/kubernetes/testbed/enter --name {}", options.instance);
     }
     report::add_duration(started.elapsed());
