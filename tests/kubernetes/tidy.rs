@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     failure::{Result, failed},
+    helm::helm,
     kubectl::{get_json, kubectl, try_kubectl},
     machines, operator,
 };
@@ -24,6 +25,7 @@ pub async fn all(namespaces: &[String]) -> Result<()> {
     machines_back().await?;
     // Deleting needs the operator: finalizers are its own.
     if !namespaces.is_empty() {
+        remove_releases().await?;
         operator::mend().await?;
     }
     let left = remove_namespaces().await?;
@@ -49,6 +51,19 @@ async fn machines_back() -> Result<()> {
         if ready { Ok(()) } else { Err(format!("{} {}", done.stdout, done.stderr)) }
     })
     .await?;
+    Ok(())
+}
+
+/// What scenarios installed beside the operator of all of them, such as a second one.
+async fn remove_releases() -> Result<()> {
+    let installed: Value = serde_json::from_str(&helm(&["list", "--all-namespaces", "--all", "-o", "json"]).await?)?;
+    for release in installed.as_array().into_iter().flatten() {
+        let (name, namespace) = (release["name"].as_str(), release["namespace"].as_str());
+        let (name, namespace) = (name.unwrap_or_default(), namespace.unwrap_or_default());
+        if (name, namespace) != (operator::RELEASE, operator::NAMESPACE) {
+            helm(&["uninstall", name, "--namespace", namespace, "--wait", "--timeout", "60s"]).await?;
+        }
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What is stored in clusters, and whether it is still there.
 
 pub mod client_pod;
+pub mod fill;
 pub mod load;
 pub mod reader;
 

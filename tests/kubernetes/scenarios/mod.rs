@@ -17,11 +17,13 @@ mod s14_applied_again;
 mod s15_namespace_deleted;
 mod s16_neighbours;
 mod s17_rights;
+mod s17_two_operators;
 mod s18_hanging_node;
 mod s19_unreachable_cluster;
 mod s20_volumes;
 mod s21_bad_input;
 mod s22_idle;
+mod s23_helm;
 
 use futures::future::BoxFuture;
 
@@ -57,11 +59,13 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         s15_namespace_deleted::SCENARIOS,
         s16_neighbours::SCENARIOS,
         s17_rights::SCENARIOS,
+        s17_two_operators::SCENARIOS,
         s18_hanging_node::SCENARIOS,
         s19_unreachable_cluster::SCENARIOS,
         s20_volumes::SCENARIOS,
         s21_bad_input::SCENARIOS,
         s22_idle::SCENARIOS,
+        s23_helm::SCENARIOS,
     ];
     files.into_iter().flatten()
 }
