@@ -193,6 +193,8 @@ impl Substrate for World {
             founding: state.founding.clone(),
             draining: state.draining_wishes.clone(),
             taken: Vec::new(),
+            kept: None,
+            storage: Default::default(),
             notes: Vec::new(),
             problems: Vec::new(),
         })
