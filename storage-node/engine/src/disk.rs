@@ -137,6 +137,14 @@ impl DiskError {
         ["No space left on device", "Disk quota exceeded"].iter().any(|cause| text.contains(cause))
     }
 
+    /// Whether a store is still held by a process that has given the directory up and is on its way out: the locks of one
+    /// that ends go one by one. Another try may do better in a moment.
+    pub fn is_store_held(&self) -> bool {
+        // RocksDB gives texts only: of another process, of this one.
+        let text = self.to_string();
+        ["While lock file", "lock hold by current process"].iter().any(|cause| text.contains(cause))
+    }
+
     /// Whether a newer program made what this one found.
     pub fn is_of_newer_program(&self) -> bool {
         matches!(self, Self::Format { .. } | Self::Store { source: EngineError::Unknown { .. }, .. })

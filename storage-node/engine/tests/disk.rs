@@ -95,6 +95,20 @@ fn a_second_open_of_one_directory_is_refused_and_names_the_holder() {
 }
 
 #[test]
+fn a_store_that_outlives_the_lock_for_a_moment_is_told_from_one_that_cannot_be_used() {
+    let directory = member(2);
+    let before = open(directory.path()).unwrap();
+    let stores = before.stores().unwrap().clone();
+    drop(before);
+    let refused = refusal(&directory);
+    assert!(refused.is_store_held(), "{refused}");
+    drop(stores);
+    assert_eq!(open(directory.path()).unwrap().incarnation(), 3, "a start that came too early counts for nothing");
+    fs::remove_file(directory.path().join("raft/CURRENT")).unwrap();
+    assert!(!refusal(&directory).is_store_held());
+}
+
+#[test]
 fn becoming_the_same_member_again_is_fine_and_another_is_refused() {
     let directory = member(1);
     let mut disk = open(directory.path()).unwrap();

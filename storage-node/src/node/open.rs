@@ -57,11 +57,13 @@ async fn take_lock(options: &Options, starting: &Starting) -> Result<DiskLock, N
     }
 }
 
-/// RocksDB needs room to recover. Where it says that there is too little, it would again: the node waits for more.
+/// RocksDB needs room to recover. Where it says that there is too little, it would again: the node waits for more. It
+/// waits as well, no longer than for the directory, while the one that had it still holds a store.
 async fn open_disk(options: &Options, lock: &Arc<DiskLock>, starting: &Starting) -> Result<Disk, NodeError> {
     // Free bytes that are waited for, once it failed for lack of room.
     let mut wanted = 0;
-    let mut said = Instant::now();
+    let began = Instant::now();
+    let mut said = began;
     loop {
         let space = DiskSpace::of(&options.data).map_err(DiskError::from)?;
         if space.free >= wanted {
@@ -74,6 +76,11 @@ async fn open_disk(options: &Options, lock: &Arc<DiskLock>, starting: &Starting)
                 Err(error) if error.is_lack_of_room() => {
                     tracing::warn!(%error, free = space.free, "the stores do not open");
                     wanted = (space.free + 1).max(options.space_marks(space.total).exhausted_below);
+                }
+                Err(error) if error.is_store_held() && began.elapsed() < options.lock_wait() => {
+                    starting.at(Stage::WaitsForLock { holder: "which is ending".into() });
+                    tokio::time::sleep(TRY_LOCK).await;
+                    continue;
                 }
                 opened => return Ok(opened?),
             }
