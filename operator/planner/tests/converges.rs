@@ -202,6 +202,20 @@ fn indexes_whose_disks_were_kept_are_not_used_again() {
     assert_eq!((indexes, world.observed.taken.clone()), (vec![0, 1, 2, 7, 8], vec![3, 4, 5, 6]));
 }
 
+/// A claim that is bound to a disk of a machine that was removed is still there: its name is not to be had again.
+#[test]
+fn a_disk_that_is_gone_with_its_machine_is_replaced_at_another_index_and_its_place_is_retired() {
+    let mut world = World::settled(desired(3, 3, 16), 0, 3);
+    world.desired.replace_after_ms = None;
+    world.lose(2);
+    world.observed.taken.push(1);
+    world.new_era();
+    world.run();
+    let indexes: Vec<u32> = world.observed.places.iter().map(|place| place.index).collect();
+    assert_eq!((indexes, world.observed.taken.clone()), (vec![0, 2, 3], vec![1]));
+    assert_eq!(world.cluster().nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [1, 3, 4]);
+}
+
 #[test]
 fn who_leaves_is_chosen_when_every_node_has_come_up() {
     let mut world = World::settled(desired(5, 3, 16), 0, 3);
