@@ -112,7 +112,12 @@ impl Observer {
 
     /// What the node said last, else what the substrate noted of its disk.
     fn remembered(&self, place: &Place, why: String) -> Seen<Disk> {
-        let disk = self.disks.get(&place.index).or(place.disk.known());
+        // What a substrate calls fresh is its word on a disk that nobody uses, and this one is in use.
+        let noted = match &place.disk {
+            Seen::Stale(disk) => Some(disk),
+            Seen::Fresh(_) | Seen::Unknown(_) => None,
+        };
+        let disk = self.disks.get(&place.index).or(noted);
         disk.map_or(Seen::Unknown(why), |disk| Seen::Stale(disk.clone()))
     }
 
