@@ -185,16 +185,23 @@ impl Objects {
         }
     }
 
-    /// Why the pod has to be made anew: it is of another revision than its set. Also while it is on its way out, since
-    /// its process still runs then: it is not the one that came back.
+    /// Why the pod has to be made anew. On its way out it is still the old one while its process runs; after that there
+    /// is nothing left to send away.
     fn restart(&self, index: u32) -> Option<String> {
         let (set, pod) = (self.sets.get(&index)?, self.pods.get(&index)?);
-        let status = set.status.as_ref()?;
-        let current = status.observed_generation == set.metadata.generation;
-        let revision = status.update_revision.as_deref().filter(|_| current)?;
-        pods::is_outdated(pod, revision)
-            .then(|| annotation(set.as_ref(), RESTART_REASON).unwrap_or("its template changed").to_owned())
+        let ended =
+            pod.metadata.deletion_timestamp.is_some() && pods::process(Some(pod)).fresh() != Some(&Process::Running);
+        outdated(set, pod).filter(|_| !ended)
     }
+}
+
+/// Why a pod is not as its set wants it: it is of another revision, and Kubernetes has looked at the newest one.
+pub fn outdated(set: &StatefulSet, pod: &Pod) -> Option<String> {
+    let status = set.status.as_ref()?;
+    let current = status.observed_generation == set.metadata.generation;
+    let revision = status.update_revision.as_deref().filter(|_| current)?;
+    let reason = || annotation(set, RESTART_REASON).unwrap_or("its template changed").to_owned();
+    pods::is_outdated(pod, revision).then(reason)
 }
 
 /// Whether the claim was given up.

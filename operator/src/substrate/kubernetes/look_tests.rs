@@ -73,9 +73,14 @@ fn a_pod_of_an_older_revision_shall_be_made_anew_for_the_reason_its_set_gives() 
     objects.pods.insert(0, pod(0, "r1", true));
     let restart = |objects: &Objects| objects.look().places[0].restart.clone();
     assert_eq!(restart(&objects), Some("image: granary:2".into()));
-    let mut leaving = pod(0, "r1", true).as_ref().clone();
-    leaving.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
-    objects.pods.insert(0, Arc::new(leaving));
+    let leaving = |running| {
+        let mut pod = pod(0, "r1", running).as_ref().clone();
+        pod.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        Arc::new(pod)
+    };
+    objects.pods.insert(0, leaving(false));
+    assert_eq!(restart(&objects), None, "its process has ended");
+    objects.pods.insert(0, leaving(true));
     assert_eq!(restart(&objects), Some("image: granary:2".into()), "on its way out it still is the old one");
     let mut set = set().as_ref().clone();
     set.metadata.generation = Some(3);

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{
     Kubernetes,
     api::{Created, annotation},
-    look::is_removed,
+    look::{by_index, is_removed, outdated},
     names::{self, CLUSTER_ID, REMOVED},
     objects,
 };
@@ -62,14 +62,15 @@ pub async fn start(of: &Kubernetes, index: u32) -> Result<Start, SubstrateError>
 
 /// Deletes the pod, by uid; its set makes it anew. Whatever the pod has to hand over it does while it ends.
 pub async fn restart(of: &Kubernetes, index: u32) -> Result<(), SubstrateError> {
-    let name = names::pod(&of.name, index);
-    let cached = of.caches.pods(&of.objects.name, &of.name);
-    // The one that was seen and judged: one made since is another one.
-    let Some(pod) = cached.iter().find(|pod| pod.name_any() == name) else { return Ok(()) };
-    if pod.metadata.deletion_timestamp.is_some() {
-        return Ok(());
+    let pods = by_index(of.caches.pods(&of.objects.name, &of.name));
+    let sets = by_index(of.caches.sets(&of.objects.name, &of.name));
+    match (sets.get(&index), pods.get(&index)) {
+        // Judged once more: one that was made since this round looked is as it shall be.
+        (Some(set), Some(pod)) if outdated(set, pod).is_some() && pod.metadata.deletion_timestamp.is_none() => {
+            of.objects.delete::<Pod>(pod, false).await
+        }
+        _ => Ok(()),
     }
-    of.objects.delete::<Pod>(pod, false).await
 }
 
 /// Marks the claim, so that this place is never started again, and deletes the set. What then becomes of the claim is
