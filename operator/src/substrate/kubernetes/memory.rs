@@ -14,6 +14,11 @@ use kube::ResourceExt as _;
 use super::identity::Identity;
 use crate::substrate::Problem;
 
+/// Begins the key of a problem of a place's claim.
+pub const CLAIM: &str = "claim ";
+/// Begins the key of a problem of a place's set.
+pub const SET: &str = "set ";
+
 /// See the module.
 pub struct Memory {
     pub cluster: Arc<StorageCluster>,
@@ -70,6 +75,14 @@ impl Memory {
         };
     }
 
+    /// The problems to be told now. Those of places are forgotten with that: they are found again in each round in which
+    /// the place is still to be started.
+    pub fn tell(&mut self) -> Vec<Problem> {
+        let told = self.problems.values().cloned().collect();
+        self.problems.retain(|key, _| !key.starts_with(CLAIM) && !key.starts_with(SET));
+        told
+    }
+
     /// Whether at least `pause` has passed since the pod was touched; if so, it counts as touched now.
     pub fn may_touch(&mut self, index: u32, pause: Duration) -> bool {
         let now = Instant::now();
@@ -78,5 +91,24 @@ impl Memory {
             self.touched.insert(index, now);
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_of_a_place_is_told_once_for_each_time_it_is_found_and_others_until_they_are_gone() {
+        let spec = serde_json::json!({"replicas": 3, "replicationFactor": 3, "image": "granary:0.1.0"});
+        let cluster = StorageCluster::new("demo", serde_json::from_value(spec).unwrap());
+        let mut memory = Memory::new(Arc::new(cluster));
+        let problem = || Some(Problem { reason: "NameTaken", message: "by another".into() });
+        memory.note(format!("{SET}demo-node-3"), problem());
+        memory.note("Service demo-client".into(), problem());
+        assert_eq!(memory.tell().len(), 2);
+        assert_eq!(memory.tell().len(), 1, "nobody starts that place any more");
+        memory.note("Service demo-client".into(), None);
+        assert_eq!(memory.tell(), []);
     }
 }

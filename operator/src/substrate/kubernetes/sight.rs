@@ -58,7 +58,7 @@ pub async fn look(of: &Kubernetes) -> Result<Look, SubstrateError> {
     objects.lost_volumes = lost_volumes(of, &objects).await?;
     let mut look = objects.look();
     look.problems.extend(ambiguous);
-    look.problems.extend(of.memory.lock().problems.values().cloned());
+    look.problems.extend(of.memory.lock().tell());
     Ok(look)
 }
 

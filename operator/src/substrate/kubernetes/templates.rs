@@ -31,11 +31,9 @@ pub async fn follow(of: &Kubernetes) -> Result<Vec<Problem>, SubstrateError> {
             of.objects.merge(set.as_ref(), json!({"metadata": {"ownerReferences": [&owner]}})).await?;
         } else if annotation(set.as_ref(), TEMPLATE_HASH) != Some(hash.as_str()) {
             match render(of, &template, index, &set).await {
-                Ok(()) => of.memory.lock().note("template".into(), None),
-                Err(SubstrateError::Refused { message, .. }) => {
-                    of.memory.lock().note("template".into(), Some(overlay(&message)));
-                    return Ok(Vec::new());
-                }
+                Ok(()) => {}
+                // Told anew in each round, for as long as it is so.
+                Err(SubstrateError::Refused { message, .. }) => return Ok(vec![overlay(&message)]),
                 Err(error) => return Err(error),
             }
         }
