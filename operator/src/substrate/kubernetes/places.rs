@@ -12,6 +12,7 @@ use super::{
     Kubernetes,
     api::{Created, annotation},
     look::{by_index, is_removed, outdated},
+    memory::{CLAIM, SET},
     names::{self, CLUSTER_ID, REMOVED},
     objects,
 };
@@ -28,7 +29,7 @@ pub async fn start(of: &Kubernetes, index: u32) -> Result<Start, SubstrateError>
     };
     if let Some(claim) = claim {
         if let Some(problem) = not_ours(&claim, &id) {
-            return Ok(refused(of, format!("claim {name}"), problem));
+            return Ok(refused(of, format!("{CLAIM}{name}"), problem));
         }
         if is_removed(&claim) {
             return Err(SubstrateError::Place(format!("the claim {name} was given up: its index is not used again")));
@@ -37,12 +38,12 @@ pub async fn start(of: &Kubernetes, index: u32) -> Result<Start, SubstrateError>
             return Ok(Start::Later(format!("the claim {name} is being deleted")));
         }
     }
-    of.memory.lock().note(format!("claim {name}"), None);
+    of.memory.lock().note(format!("{CLAIM}{name}"), None);
     let set = match objects::statefulset(&template, index) {
         Ok(set) => set,
-        Err(error) => return Ok(refused(of, format!("set {name}"), overlay(&error.to_string()))),
+        Err(error) => return Ok(refused(of, format!("{SET}{name}"), overlay(&error.to_string()))),
     };
-    let key = format!("set {name}");
+    let key = format!("{SET}{name}");
     match of.objects.create(&set).await {
         Ok(Created::New) => {
             of.memory.lock().note(key, None);
