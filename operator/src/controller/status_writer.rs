@@ -28,6 +28,8 @@ struct Written {
     /// Of the object after the write.
     version: Option<String>,
     status: Option<StorageClusterStatus>,
+    /// What was asked to be written: a definition older than this operator drops what it does not know.
+    sent: StorageClusterStatus,
     /// The watch has shown it, or something newer.
     seen: bool,
 }
@@ -58,7 +60,7 @@ impl StatusWriter {
     ) -> Result<Write, kube::Error> {
         let stored = self.stored(object);
         let since = self.last.as_ref().map(|last| last.at.elapsed());
-        match due(stored.as_ref(), wanted, since) {
+        match due(self.sent(object).or(stored.as_ref()), wanted, since) {
             Due::Not => return Ok(Write::NotDue),
             Due::Soon => return Ok(Write::Later),
             Due::Now => {}
@@ -70,12 +72,19 @@ impl StatusWriter {
         match api.patch_status(&object.name_any(), &params, &Patch::Merge(patch)).await {
             Ok(now) => {
                 let version = now.resource_version();
-                self.last = Some(Written { at, version, status: now.status, seen: false });
+                self.last = Some(Written { at, version, status: now.status, sent: wanted.clone(), seen: false });
                 Ok(Write::Done)
             }
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(Write::Gone),
             Err(error) => Err(error),
         }
+    }
+
+    /// What was written last, while nobody has changed the object since: what the API server did not keep of it is not sent
+    /// again before the next write is due.
+    fn sent(&self, object: &StorageCluster) -> Option<&StorageClusterStatus> {
+        let last = self.last.as_ref()?;
+        (!last.seen || object.resource_version() == last.version).then_some(&last.sent)
     }
 
     /// What the API server has, as far as known; `None`: nothing yet.

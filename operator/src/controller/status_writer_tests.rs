@@ -3,7 +3,10 @@ use granary_crds::status::Phase;
 use serde_json::{Value, json};
 
 use super::{
-    super::fake_api::{FakeApi, object},
+    super::{
+        fake_api::{FakeApi, object},
+        status_diff::IDLE,
+    },
     *,
 };
 
@@ -47,6 +50,20 @@ async fn what_somebody_else_wrote_is_written_over() {
     // As if that write had been a while ago.
     writer.last.as_mut().unwrap().at -= LAG;
     assert_eq!(writer.write(&api, &edited, &wanted(Phase::Ready)).await.unwrap(), Write::Done);
+}
+
+#[tokio::test]
+async fn a_field_that_an_older_definition_drops_is_sent_again_only_once_a_minute() {
+    let fake = FakeApi::start(|_| (StatusCode::OK, answer("2", "Ready"))).await;
+    let (mut writer, api) = (StatusWriter::default(), fake.clusters());
+    let wanted = StorageClusterStatus { storage_size: Some("10Gi".into()), ..wanted(Phase::Ready) };
+    writer.write(&api, &object("demo"), &wanted).await.unwrap();
+    let kept: StorageCluster = serde_json::from_value(answer("2", "Ready")).unwrap();
+    writer.last.as_mut().unwrap().at -= 2 * LAG;
+    assert_eq!(writer.write(&api, &kept, &wanted).await.unwrap(), Write::NotDue);
+    writer.last.as_mut().unwrap().at -= IDLE;
+    assert_eq!(writer.write(&api, &kept, &wanted).await.unwrap(), Write::Done);
+    assert_eq!(fake.requests()[1].body["status"]["storageSize"], json!("10Gi"));
 }
 
 #[tokio::test]
