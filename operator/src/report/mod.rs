@@ -81,7 +81,6 @@ pub fn report(facts: &Facts<'_>, before: Option<&StorageClusterStatus>) -> Stora
         bytes_stored: cluster.map(bytes_stored),
         claims_kept: facts.kept.map_or(0, |kept| i32::try_from(kept.count).unwrap_or(i32::MAX)),
         claims_kept_command: facts.kept.map(|kept| kept.command.clone()),
-        ..StorageClusterStatus::default()
     };
     let whole = is_whole(facts, &status);
     status.phase = phase(facts, whole);
