@@ -24,7 +24,10 @@ async fn shrinking_while_a_node_is_frozen_waits_names_shard_and_voters_and_ends_
         })
         .await
         .unwrap();
-    says(&status["waiting"].to_string(), &["without node 4: shard ", "of 3 voters", "node 1 for"]);
+    says(
+        &status["waiting"].to_string(),
+        &["without node 4: shard ", "of 3 voters", "node 1 (node-0) is not heard for"],
+    );
     // It goes on waiting: nothing is removed while it lasts, and what has a quorum is served.
     for _ in 0..3 {
         let status = cluster.status_where("a later look", LIMIT, |_| true).await.unwrap();

@@ -127,9 +127,13 @@ fn phase(facts: &Facts<'_>, whole: bool) -> Phase {
 fn waiting(facts: &Facts<'_>) -> Vec<String> {
     let degraded = facts.plan.degraded.iter().map(|degraded| format!("{:?}: {}", degraded.reason, degraded.message));
     let problems = facts.problems.iter().map(|problem| format!("{}: {}", problem.reason, problem.message));
+    let mut lines: Vec<_> = degraded.chain(problems).collect();
     let waiting = facts.plan.waiting.iter().map(|waiting| format!("{:?}: {}", waiting.reason, waiting.message));
+    // A silence is a trouble and a wait at once, and the trouble says more.
+    let waiting: Vec<_> = waiting.filter(|wait| !lines.iter().any(|line| line.starts_with(wait))).collect();
+    lines.extend(waiting);
     let shared = facts.sight.observed.cluster.known().and_then(spread::shared_machines);
-    degraded.chain(problems).chain(waiting).chain(facts.notes.iter().cloned()).chain(shared).collect()
+    lines.into_iter().chain(facts.notes.iter().cloned()).chain(shared).collect()
 }
 
 /// Members whose place runs and says that it is ready.

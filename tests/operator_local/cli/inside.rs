@@ -93,7 +93,7 @@ async fn a_plan_prints_steps_bytes_and_margin_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watched_status_is_shown_again_and_again_until_ctrl_c() {
+async fn a_watched_status_is_shown_again_and_again_until_it_is_told_to_end() {
     let cluster = Fixture::up(1, 1, 4).await;
     let mut command = cli::command(&cluster.dir, &["status", "--watch", "-o", "json"]).unwrap();
     let mut watch = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
@@ -108,7 +108,8 @@ async fn a_watched_status_is_shown_again_and_again_until_ctrl_c() {
         let status: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(status["phase"], "Ready");
     }
-    signal(watch.id().unwrap(), Signal::INT);
+    // Not Ctrl-C's signal: what is run in the background starts with that one ignored, and hands this on.
+    signal(watch.id().unwrap(), Signal::TERM);
     until("the watch ends", LIMIT, || {
         let ended = watch.try_wait();
         async move { ended.map_err(|error| error.to_string())?.ok_or("it runs".to_owned()) }
