@@ -1,11 +1,14 @@
 //! One try of a request at one node, and what is known behind it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use granary_proto::kv::{pipe_request::Request, pipe_response::Response};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{link::Link, pipe::Pipe};
+use crate::{
+    link::{DIAL_PATIENCE, Link},
+    pipe::Pipe,
+};
 
 /// How a try ended.
 #[derive(Debug)]
@@ -27,8 +30,8 @@ pub(crate) enum Tried {
 
 /// Sends `request` over `link`, and waits for the answer until `deadline`, or until the node has been silent for
 /// `patience`.
-pub(crate) async fn attempt(link: &Link, request: Request, deadline: Instant, patience: Duration) -> Tried {
-    let pipe = match timeout_at(deadline, link.pipe()).await {
+pub(crate) async fn attempt(link: &Arc<Link>, request: Request, deadline: Instant, patience: Duration) -> Tried {
+    let pipe = match timeout_at(deadline, link.pipe(DIAL_PATIENCE)).await {
         Ok(Ok(pipe)) => pipe,
         Ok(Err(cause)) => return Tried::NotSent(cause),
         Err(_) => return Tried::OutOfTime { sent: false },

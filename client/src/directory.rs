@@ -121,7 +121,7 @@ impl Directory {
             .enumerate()
             .map(|(place, link)| async move {
                 tokio::time::sleep(STAGGER * u32::try_from(place).unwrap_or(u32::MAX)).await;
-                let asking = async { link.pipe().await?.cluster_map(known_version).await };
+                let asking = async { link.pipe(PATIENCE).await?.cluster_map(known_version).await };
                 let answer = tokio::time::timeout(PATIENCE, asking).await;
                 (link.address.clone(), answer.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}"))))
             })

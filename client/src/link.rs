@@ -5,15 +5,20 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::{
     backoff::Backoff,
     pipe::{Limits, Pipe},
 };
+
+/// Longest time for which a caller waits for a connection before it tries another replica. An address that is gone answers
+/// nothing at all, not even a refusal; the connection itself may take its whole time meanwhile.
+pub(crate) const DIAL_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The way to one node.
 #[derive(Debug)]
@@ -22,8 +27,8 @@ pub(crate) struct Link {
     pub(crate) address: String,
     limits: Limits,
     state: Mutex<State>,
-    /// One connection is opened at a time; the others wait for it.
-    connecting: tokio::sync::Mutex<()>,
+    /// Signalled when an attempt to connect has ended. There is one at a time, and all callers wait for it.
+    dialled: Notify,
     /// A connection stood once.
     worked: AtomicBool,
     /// One was tried and failed.
@@ -34,6 +39,8 @@ pub(crate) struct Link {
 struct State {
     pipe: Option<Arc<Pipe>>,
     backoff: Backoff,
+    /// Since when a connection is being opened.
+    dialling: Option<Instant>,
     /// Until when no connection is tried, and why.
     pause: Option<(Instant, String)>,
 }
@@ -41,47 +48,71 @@ struct State {
 impl Link {
     /// To `address`; nothing is opened yet.
     pub(crate) fn new(address: String, limits: Limits) -> Self {
-        let state = State { pipe: None, backoff: Backoff::reconnect(), pause: None };
+        let state = State { pipe: None, backoff: Backoff::reconnect(), dialling: None, pause: None };
         Self {
             address,
             limits,
             state: Mutex::new(state),
-            connecting: tokio::sync::Mutex::default(),
+            dialled: Notify::new(),
             worked: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         }
     }
 
-    /// The stream, opened if need be. The error says why there is none; within a pause it comes at once.
-    pub(crate) async fn pipe(&self) -> Result<Arc<Pipe>, String> {
-        if let Some(pipe) = self.open_pipe()? {
-            return Ok(pipe);
-        }
-        let _one_at_a_time = self.connecting.lock().await;
-        if let Some(pipe) = self.open_pipe()? {
-            return Ok(pipe);
-        }
-        match Pipe::connect(&self.address, &self.limits).await {
-            Ok(pipe) => {
-                let pipe = Arc::new(pipe);
-                self.worked.store(true, Ordering::Relaxed);
-                let mut state = self.state.lock();
-                state.pipe = Some(pipe.clone());
-                state.pause = None;
-                state.backoff.reset();
-                Ok(pipe)
+    /// The stream, opened if need be; after `patience` without one it goes on being opened without the caller. The error
+    /// says why there is none; within a pause it comes at once.
+    pub(crate) async fn pipe(self: &Arc<Self>, patience: Duration) -> Result<Arc<Pipe>, String> {
+        let limit = tokio::time::Instant::now() + patience;
+        loop {
+            // Registered before the look, so that an end in between is not missed.
+            let dialled = self.dialled.notified();
+            if let Some(pipe) = self.open_pipe()? {
+                return Ok(pipe);
             }
-            Err(cause) => {
-                self.failed.store(true, Ordering::Relaxed);
-                self.pause(&cause);
-                Err(cause)
+            self.dial();
+            if tokio::time::timeout_at(limit, dialled).await.is_err() {
+                return Err(format!("no connection within {patience:?}"));
             }
         }
     }
 
-    /// Whether it failed a moment ago: another one is the better choice.
+    /// Begins to connect, unless that is under way. It ends by itself: within the time of `limits`.
+    fn dial(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        if state.dialling.is_some() {
+            return;
+        }
+        state.dialling = Some(Instant::now());
+        let link = self.clone();
+        tokio::spawn(async move {
+            let connected = Pipe::connect(&link.address, &link.limits).await;
+            link.connected(connected);
+            link.dialled.notify_waiters();
+        });
+    }
+
+    fn connected(&self, connected: Result<Pipe, String>) {
+        let mut state = self.state.lock();
+        state.dialling = None;
+        match connected {
+            Ok(pipe) => {
+                self.worked.store(true, Ordering::Relaxed);
+                state.pipe = Some(Arc::new(pipe));
+                state.pause = None;
+                state.backoff.reset();
+            }
+            Err(cause) => {
+                self.failed.store(true, Ordering::Relaxed);
+                state.pause(&cause);
+            }
+        }
+    }
+
+    /// Whether it failed a moment ago, or is slow to connect: another one is the better choice.
     pub(crate) fn is_suspect(&self) -> bool {
-        self.state.lock().pause.as_ref().is_some_and(|(until, _)| *until > Instant::now())
+        let state = self.state.lock();
+        let is_slow = state.dialling.is_some_and(|since| since.elapsed() >= DIAL_PATIENCE);
+        is_slow || state.pause.as_ref().is_some_and(|(until, _)| *until > Instant::now())
     }
 
     /// Whether a connection stood once.
@@ -98,7 +129,7 @@ impl Link {
     pub(crate) fn give_up(&self, pipe: &Pipe, cause: &str) {
         if !pipe.is_broken() {
             pipe.cut(cause);
-            self.pause(cause);
+            self.state.lock().pause(cause);
         }
     }
 
@@ -112,10 +143,11 @@ impl Link {
             _ => Ok(None),
         }
     }
+}
 
-    fn pause(&self, cause: &str) {
-        let mut state = self.state.lock();
-        let wait = state.backoff.next();
-        state.pause = Some((Instant::now() + wait, cause.to_owned()));
+impl State {
+    fn pause(&mut self, cause: &str) {
+        let wait = self.backoff.next();
+        self.pause = Some((Instant::now() + wait, cause.to_owned()));
     }
 }

@@ -50,8 +50,12 @@ pub async fn run(wanted: &[&Scenario]) -> ExitCode {
         }
         report.add(outcome);
     }
+    let left = tidy::last().await;
+    if let Err(Failure(why)) = &left {
+        eprintln!("left behind: {why}");
+    }
     report.print();
-    if report.ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.ok() && left.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 async fn prepare(shared: &mut Figures) -> Result<kube::Client> {

@@ -1,10 +1,20 @@
 //! The machines of the testbed, which are the Kubernetes nodes: their cables, their power, their processes, their disks.
 //! Each call runs a script of `testbed/`; which instance is meant is in the environment.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::{commands, failure::Result, helm::repository};
 
 /// The Kubernetes nodes; node N is in zone N.
 pub const NODES: [&str; 3] = ["node1", "node2", "node3"];
+
+/// Whether a cable or a plug may have been pulled since the last look: at first an earlier run may have done it.
+static TOUCHED: AtomicBool = AtomicBool::new(true);
+
+/// Whether a cable or a plug may have been pulled since the last call.
+pub fn take_touched() -> bool {
+    TOUCHED.swap(false, Ordering::Relaxed)
+}
 
 async fn script(name: &str, arguments: &[&str]) -> Result<String> {
     commands::run(&repository(&format!("tests/kubernetes/testbed/{name}")), arguments, "").await?.worked()
@@ -12,6 +22,7 @@ async fn script(name: &str, arguments: &[&str]) -> Result<String> {
 
 /// Cuts a Kubernetes node's cable: it and its pods go on, and reach nobody.
 pub async fn link_down(node: &str) -> Result<()> {
+    TOUCHED.store(true, Ordering::Relaxed);
     script("link", &[node, "down"]).await.map(drop)
 }
 
@@ -22,6 +33,7 @@ pub async fn link_up(node: &str) -> Result<()> {
 
 /// Pulls the plug of a Kubernetes node: all that runs there is gone at once, its disks stay.
 pub async fn power_off(node: &str) -> Result<()> {
+    TOUCHED.store(true, Ordering::Relaxed);
     script("power", &[node, "off"]).await.map(drop)
 }
 

@@ -33,7 +33,17 @@ pub async fn all(namespaces: &[String]) -> Result<()> {
     if left.is_empty() { Ok(()) } else { failed(format!("left behind, removed by force: {left}")) }
 }
 
+/// After the last scenario: the namespaces, which were deleted when they were empty, are gone.
+pub async fn last() -> Result<()> {
+    let selector = format!("--selector={LABEL}");
+    until("the namespaces of all scenarios are gone", GONE, || gone(&selector)).await?;
+    Ok(())
+}
+
 async fn machines_back() -> Result<()> {
+    if !machines::take_touched() && nodes_as_new().await? {
+        return Ok(());
+    }
     for node in machines::NODES {
         machines::link_up(node).await?;
         // Fails when it is on, as it nearly always is.
@@ -54,6 +64,18 @@ async fn machines_back() -> Result<()> {
     Ok(())
 }
 
+/// Whether every Kubernetes node is there, Ready, and open to pods.
+async fn nodes_as_new() -> Result<bool> {
+    let nodes = get_json(&["node"]).await?;
+    let nodes: Vec<_> = nodes["items"].as_array().into_iter().flatten().collect();
+    let as_new = nodes.iter().filter(|node| {
+        let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
+        let ready = conditions.filter(|condition| condition["type"] == "Ready").any(|ready| ready["status"] == "True");
+        ready && node["spec"]["unschedulable"] != true && node["spec"]["taints"].is_null()
+    });
+    Ok(as_new.count() == machines::NODES.len() && nodes.len() == machines::NODES.len())
+}
+
 /// What scenarios installed beside the operator of all of them, such as a second one.
 async fn remove_releases() -> Result<()> {
     let installed: Value = serde_json::from_str(&helm(&["list", "--all-namespaces", "--all", "-o", "json"]).await?)?;
@@ -67,15 +89,28 @@ async fn remove_releases() -> Result<()> {
     Ok(())
 }
 
+/// What is in the namespaces, before they are deleted themselves: Kubernetes looks at a namespace that still has pods only
+/// after half a minute again. What does not go is left to the namespace's deletion.
+async fn empty_namespaces(selector: &str) -> Result<()> {
+    let _ = try_kubectl(&["delete", "gsc", "--all-namespaces", "--all", "--timeout=40s"], "").await;
+    let names = kubectl(&["get", "namespace", selector, "-o", "name"]).await?;
+    let emptied = names.lines().map(|name| async move {
+        let namespace = name.trim_start_matches("namespace/");
+        let kinds = "statefulset,deployment,job,pod,pvc";
+        let _ = try_kubectl(&["-n", namespace, "delete", kinds, "--all", "--timeout=30s"], "").await;
+    });
+    futures::future::join_all(emptied).await;
+    Ok(())
+}
+
 /// Gives what had to be removed by force.
 async fn remove_namespaces() -> Result<String> {
     let selector = format!("--selector={LABEL}");
+    empty_namespaces(&selector).await?;
+    let is_empty = are_empty(&selector).await?;
     kubectl(&["delete", "namespace", &selector, "--wait=false"]).await?;
-    let gone = || async {
-        let names = kubectl(&["get", "namespace", &selector, "-o", "name"]).await.map_err(|error| error.to_string())?;
-        if names.trim().is_empty() { Ok(()) } else { Err(names.replace('\n', " ")) }
-    };
-    if until("the namespaces are gone", GONE, gone).await.is_ok() {
+    // Empty ones go by themselves while the next scenario runs.
+    if is_empty || until("the namespaces are gone", GONE, || gone(&selector)).await.is_ok() {
         return Ok(String::new());
     }
     let names = kubectl(&["get", "namespace", &selector, "-o", "name"]).await?;
@@ -91,8 +126,23 @@ async fn remove_namespaces() -> Result<String> {
         }
         let _ = try_kubectl(&["-n", namespace, "delete", "pod", "--all", "--force", "--grace-period=0"], "").await;
     }
-    until("the namespaces are gone by force", GONE, gone).await?;
+    until("the namespaces are gone by force", GONE, || gone(&selector)).await?;
     Ok(if left.is_empty() { names } else { left.join(" ") })
+}
+
+async fn are_empty(selector: &str) -> Result<bool> {
+    for namespace in kubectl(&["get", "namespace", selector, "-o", "name"]).await?.lines() {
+        let namespace = namespace.trim_start_matches("namespace/");
+        if !kubectl(&["-n", namespace, "get", "gsc,pod,pvc", "-o", "name"]).await?.trim().is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn gone(selector: &str) -> std::result::Result<(), String> {
+    let names = kubectl(&["get", "namespace", selector, "-o", "name"]).await.map_err(|error| error.to_string())?;
+    if names.trim().is_empty() { Ok(()) } else { Err(names.replace('\n', " ")) }
 }
 
 /// Local volumes are made anew. Of the others, those that no claim holds are deleted with what is on them.

@@ -91,6 +91,15 @@ impl Cluster {
         }
     }
 
+    /// From now on the map says that node `id` is at `address`.
+    pub fn move_one_in_map(&self, id: u64, address: &str) {
+        let mut map = self.nodes[0].map.lock();
+        map.version += 1;
+        for node in map.nodes.iter_mut().filter(|node| node.id == id) {
+            node.addresses = Some(map::Addresses { kv: address.to_owned(), peer: String::new() });
+        }
+    }
+
     /// A client that knows the first node.
     pub async fn client(&self, options: Options) -> Client {
         Client::connect([self.nodes[0].address.clone()], options).await.unwrap()

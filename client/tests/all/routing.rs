@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use granary_client::{Client, Error, Options};
 use granary_proto::kv::Reason;
+use tokio::net::TcpListener;
 
 use crate::fake::{Cluster, Reply, error, good_answer, not_leader, retry_of};
 
@@ -30,6 +31,19 @@ async fn without_a_hint_the_replicas_are_tried_in_turn() {
     let client = cluster.client(Options::default()).await;
     client.get("k").await.unwrap();
     assert_eq!(cluster.nodes[2].seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_node_whose_address_answers_nothing_holds_nobody_up_while_another_replica_answers() {
+    // As with the address of a pod that is gone: no answer, no refusal.
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cluster = Cluster::start(3, 1).await;
+    cluster.move_one_in_map(2, &gone.local_addr().unwrap().to_string());
+    cluster.nodes[0].script(|_| Reply::With(not_leader(2)));
+    let long = Duration::from_secs(60);
+    let client = cluster.client(Options { connect_timeout: long, timeout: long / 4, ..Options::default() }).await;
+    client.put("k", "v").await.unwrap();
+    assert_eq!((cluster.nodes[1].seen().len(), cluster.nodes[2].seen().len()), (0, 1));
 }
 
 #[tokio::test]
