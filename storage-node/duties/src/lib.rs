@@ -2,7 +2,8 @@
 //! and the time. The node's drivers and services do the IO around them, and so does the simulation: both run this code.
 //!
 //! - [`view`], [`guard`], [`news`], [`leaders`]: the leader of the meta shard.
-//! - [`replicas`], [`restart`]: which replicas live here, and where each stands after a start.
+//! - [`replicas`], [`restart`]: which replicas live here, and where each stands after a start. [`states`]: what entries make
+//!   of them.
 //! - [`admission`]: who is let in. [`reporting`]: whom to report to, and whose report counts. [`map`]: which map is newer.
 //! - [`lease`]: when a read may be answered by a lease. [`away`]: when leaders shall leave this node.
 //!
@@ -18,5 +19,6 @@ pub mod news;
 pub mod replicas;
 pub mod reporting;
 pub mod restart;
+pub mod states;
 pub mod testing;
 pub mod view;

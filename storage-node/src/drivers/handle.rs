@@ -12,7 +12,8 @@ use bytes::Bytes;
 use crossbeam_channel::Sender;
 use granary_common::{NodeId, ShardId};
 use granary_duties::lease::{self, Ground};
-use granary_proto::{raft as wire, storage};
+pub use granary_duties::states::Applied;
+use granary_proto::raft as wire;
 use granary_store::{Event, Published, Ticket};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -36,15 +37,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self { requests: 16_384, request_bytes: 64 << 20, peer_bytes: 64 << 20 }
     }
-}
-
-/// What became of a command that was applied here.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Applied {
-    /// Of a data shard.
-    Data(storage::Answer),
-    /// Of the meta shard.
-    Meta(storage::MetaAnswer),
 }
 
 /// Why a question was not answered as asked.
@@ -181,8 +173,7 @@ impl StoreHandle {
         }
     }
 
-    /// Appends an encoded [`storage::Command`] (or [`storage::MetaCommand`] for the meta shard) and waits until it is
-    /// applied here.
+    /// Appends an encoded `Command` (or `MetaCommand` for the meta shard) and waits until it is applied here.
     ///
     /// # Errors
     /// [`StoreError::Busy`] at once when there is no credit; [`StoreError::Unknown`] when `limit` passes behind the
