@@ -7,7 +7,7 @@ use std::{
     io::{self, Write as _},
     os::{
         fd::{AsRawFd as _, OwnedFd},
-        unix::ffi::{OsStrExt as _, OsStringExt as _},
+        unix::ffi::OsStringExt as _,
     },
     path::{Path, PathBuf},
     process,
@@ -146,8 +146,7 @@ fn unescape(text: &str) -> PathBuf {
 /// The kernel's table cannot be read, or one cannot be unmounted.
 pub fn unmount_left_behind(below: &Path) -> io::Result<Vec<PathBuf>> {
     let mounts = mounts_in(&fs::read_to_string("/proc/self/mountinfo")?);
-    let is_below = |mountpoint: &Path| mountpoint.as_os_str().as_bytes().starts_with(below.as_os_str().as_bytes());
-    let left: Vec<_> = mounts.into_iter().filter(|(at, by)| owner(by.pid) != *by && is_below(at)).collect();
+    let left: Vec<_> = mounts.into_iter().filter(|(at, by)| owner(by.pid) != *by && at.starts_with(below)).collect();
     for (mountpoint, _) in &left {
         match abandon(mountpoint) {
             // Another process was faster.

@@ -5,6 +5,8 @@ mod cut;
 mod damage;
 mod files;
 mod names;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, ffi::OsString, io, sync::Arc, time::SystemTime};
 

@@ -34,7 +34,8 @@ pub enum Effect {
     /// It waits so long (drawn from the range, both ends included), and then is done.
     Delay(Duration, Duration),
     /// It waits until the rule is withdrawn, and then is done. A process that waits cannot be killed: `kill -9` is put off
-    /// until then, as on a disk that hangs.
+    /// until then, as on a disk that hangs. Meanwhile the kernel lets nobody else write to or sync the same file, and nobody
+    /// open it while a write waits.
     Stall,
 }
 

@@ -2,16 +2,18 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
     os::{fd::AsFd as _, unix::fs::FileExt as _},
+    process::Command,
 };
 
+use granary_powercut::Options;
 use rustix::{
     fs::{FallocateFlags, FlockOperation, fallocate, flock},
     io::Errno,
 };
 
-use crate::support::{disk, errno};
+use crate::support::{disk, disk_with, errno};
 
 #[test]
 fn what_is_written_is_read_before_and_after_a_sync_and_after_a_rename() {
@@ -82,6 +84,28 @@ fn locks_exclude_each_other() {
     flock(other.as_fd(), FlockOperation::NonBlockingLockExclusive).unwrap();
 }
 
+/// What a program maps is its pages: the kernel reads them by itself.
+#[test]
+fn a_program_on_it_runs() {
+    let Some(disk) = disk() else { return };
+    fs::copy("/bin/true", disk.path("program")).unwrap();
+    disk.handle.forget_caches().unwrap();
+    let run = || Command::new(disk.path("program")).status();
+    // Another test's child may hold the handle that wrote it, until it is a program of its own.
+    disk.until("the program may run", || !run().is_err_and(|error| error.kind() == ErrorKind::ExecutableFileBusy));
+    assert!(run().unwrap().success());
+}
+
+#[test]
+fn with_real_syncs_the_same_holds() {
+    let Some(disk) = disk_with(Options { real_sync: true, ..Options::default() }) else { return };
+    disk.store("a", b"content");
+    disk.sync_directory("");
+    disk.write("b", b"content");
+    disk.drop_unsynced();
+    assert_eq!((disk.read("a").unwrap(), disk.read("b")), (b"content".to_vec(), None));
+}
+
 #[test]
 fn many_entries_are_listed_while_they_are_removed() {
     let Some(disk) = disk() else { return };
@@ -99,18 +123,15 @@ fn names_are_refused_as_posix_says() {
     let Some(disk) = disk() else { return };
     fs::create_dir_all(disk.path("d/e")).unwrap();
     disk.write("f", b"");
-    assert_eq!(errno(fs::create_dir(disk.path("d"))), Some(libc_errno(Errno::EXIST)));
-    assert_eq!(errno(fs::remove_dir(disk.path("d"))), Some(libc_errno(Errno::NOTEMPTY)));
-    assert_eq!(errno(fs::rename(disk.path("d"), disk.path("f"))), Some(libc_errno(Errno::NOTDIR)));
-    assert_eq!(errno(fs::rename(disk.path("f"), disk.path("d"))), Some(libc_errno(Errno::ISDIR)));
-    assert_eq!(errno(fs::hard_link(disk.path("f"), disk.path("d"))), Some(libc_errno(Errno::EXIST)));
-    assert_eq!(errno(File::open(disk.path("d/none"))), Some(libc_errno(Errno::NOENT)));
-    assert_eq!(
-        errno(OpenOptions::new().create_new(true).write(true).open(disk.path("f"))),
-        Some(libc_errno(Errno::EXIST))
-    );
+    assert_eq!(errno(fs::create_dir(disk.path("d"))), Some(number(Errno::EXIST)));
+    assert_eq!(errno(fs::remove_dir(disk.path("d"))), Some(number(Errno::NOTEMPTY)));
+    assert_eq!(errno(fs::rename(disk.path("d"), disk.path("f"))), Some(number(Errno::NOTDIR)));
+    assert_eq!(errno(fs::rename(disk.path("f"), disk.path("d"))), Some(number(Errno::ISDIR)));
+    assert_eq!(errno(fs::hard_link(disk.path("f"), disk.path("d"))), Some(number(Errno::EXIST)));
+    assert_eq!(errno(File::open(disk.path("d/none"))), Some(number(Errno::NOENT)));
+    assert_eq!(errno(OpenOptions::new().create_new(true).write(true).open(disk.path("f"))), Some(number(Errno::EXIST)));
 }
 
-fn libc_errno(errno: Errno) -> i32 {
+fn number(errno: Errno) -> i32 {
     errno.raw_os_error()
 }
