@@ -6,6 +6,7 @@
 //!   steps is undecided, never good.
 //! * [`final_reads`] says whether every acknowledged write is in what was read last, and nothing twice.
 //! * [`check_revisions`] says whether the revisions of a whole shard grow in the order of its writes.
+//! * [`verify`] does the first two of these at the end of a test, and saves what is not good.
 //! * [`History::save`] writes JSON lines, the first with seed and command. `cargo run --release -p granary-history
 //!   --example check -- FILE` checks such a file.
 //!
@@ -25,6 +26,7 @@ mod recorder;
 mod revisions;
 mod search;
 mod verdict;
+mod verify;
 
 #[cfg(test)]
 mod fixture;
@@ -45,3 +47,4 @@ pub use operation::{Action, Answer, Change, Expected, Held, Kind, Operation, Out
 pub use recorder::{Full, Recorder, Ticket};
 pub use revisions::{RevisionReport, check_revisions};
 pub use verdict::{Report, Verdict, Violation};
+pub use verify::{NotGood, Refused, Verified, verify};

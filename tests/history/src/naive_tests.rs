@@ -117,8 +117,11 @@ const CASES: u32 = 6000;
 #[test]
 fn rules_and_search_say_what_trying_every_order_says() {
     let (good, bad) = (Cell::new(0), Cell::new(0));
-    let mut runner =
-        TestRunner::new(ProptestConfig { cases: CASES.max(ProptestConfig::default().cases), failure_persistence: None, ..ProptestConfig::default() });
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: CASES.max(ProptestConfig::default().cases),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
     let outcome = runner.run(&(any_run(), any_specs(6, true)), |(run, specs)| {
         let history = history(play(run, &specs));
         for key in history.by_key() {

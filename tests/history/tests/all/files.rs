@@ -1,4 +1,4 @@
-use granary_history::{Budget, FileError, History, Verdict, check};
+use granary_history::{Answer, Budget, FileError, History, NotGood, Outcome, Verdict, check, verify};
 
 use crate::world::{Kind, Shape, make};
 
@@ -36,4 +36,30 @@ fn a_file_that_was_cut_short_is_refused() {
 fn a_file_of_another_format_is_refused() {
     let error = History::read_from(&br#"{"format":2,"seed":1,"replay":"x","operations":0}"#[..]).unwrap_err();
     assert!(matches!(error, FileError::Format { found: 2 }), "{error}");
+}
+
+#[test]
+fn what_is_not_good_is_saved_with_what_replays_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("runs/7.jsonl");
+    let mut history = some();
+    assert!(verify(&history, Budget::default(), &path).unwrap().finals.unread.is_empty());
+    assert!(!path.exists());
+    history.operations.last_mut().unwrap().outcome = Outcome::Ok(Answer::Count(0));
+    let error = verify(&history, Budget::default(), &path).unwrap_err();
+    assert_eq!(History::load(&path).unwrap(), history);
+    let text = error.to_string();
+    assert!(text.starts_with("seed 7; replay: Shape { seed: 7"), "{text}");
+    assert!(text.contains("runs/7.jsonl") && text.contains("acknowledged writes lost"), "{text}");
+    let NotGood::Refused(refused) = error else { panic!("{error}") };
+    assert_eq!((refused.report.violated, refused.finals.lost > 0), (1, true));
+}
+
+#[test]
+fn what_was_not_decided_is_not_good() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history.jsonl");
+    let error = verify(&some(), Budget { steps_per_key: 1 }, &path).unwrap_err();
+    assert!(error.to_string().contains("not decided within the allowed steps"), "{error}");
+    assert!(path.exists());
 }
