@@ -32,14 +32,11 @@ impl Disk {
     /// Frees the space of what has neither a live name nor an open handle, and forgets it where nothing else holds it. What
     /// a cut may bring back takes no space until then.
     pub(super) fn let_go(&mut self, id: Id) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(node) = self.nodes.get(&id) else { return };
         if id == ROOT || node.open > 0 || self.live.links(id) > 0 {
             return;
         }
-        if !node.freed {
-            node.freed = true;
-            let _ = self.space.resize(node.takes(), 0, u64::MAX);
-        }
+        let _ = self.space.resize(node.takes(), 0, u64::MAX);
         self.collect(vec![id]);
     }
 

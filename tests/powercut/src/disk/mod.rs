@@ -47,14 +47,12 @@ struct Node {
     content: Pending,
     /// Bytes that `fallocate` promised, from the beginning.
     reserved: u64,
-    /// It has neither name nor handle, and its space was given back.
-    freed: bool,
 }
 
 impl Node {
     fn new(kind: Kind, mode: u16, place: Option<(Id, OsString)>) -> Self {
         let (modified, content) = (SystemTime::now(), Pending::default());
-        Self { kind, mode, modified, open: 0, place, content, reserved: 0, freed: false }
+        Self { kind, mode, modified, open: 0, place, content, reserved: 0 }
     }
 
     /// Bytes that it takes of the disk.
