@@ -111,6 +111,17 @@ fn who_returns_when_another_is_called_is_concurrent_with_it() {
 }
 
 #[test]
+fn values_and_sums_that_change_at_one_moment() {
+    accepted(vec![
+        op(1, 0, 5, put(1), done()),
+        op(2, 8, 10, put(2), done()),
+        op(3, 10, 12, Action::Read, saw(1)),
+        op(3, 20, 25, Action::Read, saw(2)),
+    ]);
+    accepted(vec![op(1, 0, 10, add(1), done()), op(2, 10, 20, Action::ReadCounter, count(0))]);
+}
+
+#[test]
 fn an_unknown_append_between_two_reads() {
     accepted(vec![
         op(1, 0, 10, append(1), done()),

@@ -60,3 +60,31 @@ impl<S: Clone + Eq + Hash> Visited<S> {
         self.seen.insert((words.into_boxed_slice(), state.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{add, done, op};
+
+    #[test]
+    fn sets_are_told_apart_also_when_whole_words_were_full_before() {
+        let operations: Vec<Operation> = (0..200).map(|index| op(1, index, index, add(1), done())).collect();
+        let operations: Vec<&Operation> = operations.iter().collect();
+        let mut visited = Visited::new(&operations);
+        (0..130).for_each(|index| visited.put(index));
+        assert!(visited.visit(&'s'));
+        assert!(!visited.visit(&'s'));
+        assert!(visited.visit(&'t'));
+        // One hole in each of the full words in turn, and the set as it was.
+        for hole in [3, 70, 128] {
+            visited.take_back(hole);
+            assert!(visited.visit(&'s'), "without {hole}");
+            visited.put(hole);
+            assert!(!visited.visit(&'s'));
+        }
+        visited.take_back(3);
+        assert!(!visited.visit(&'s'));
+        visited.take_back(4);
+        assert!(visited.visit(&'s'));
+    }
+}

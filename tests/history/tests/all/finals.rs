@@ -54,6 +54,7 @@ fn what_is_overwritten_is_not_lost() {
     assert!(look(vec![put(0, 1), put(10, 2), op("r", 20, Action::Read, held(2))]).is_good());
     assert!(look(vec![unknown, put(10, 2), op("r", 20, Action::Read, held(9))]).is_good());
     assert!(look(vec![put(0, 1), put(3, 2), op("r", 20, Action::Read, held(1))]).is_good());
+    assert!(look(vec![put(0, 1), put(5, 2), op("r", 20, Action::Read, held(1))]).is_good());
 }
 
 #[test]
