@@ -43,8 +43,8 @@ pub fn available_or_skip(test: &str) -> bool {
         Ok(()) => true,
         Err(why) if env::var("CI").is_ok_and(|value| value == "true") => panic!("{test} cannot run here: {why}"),
         Err(why) => {
-            // Not with a macro: tests that pass swallow what those print.
-            let _ = writeln!(io::stderr(), "SKIPPED: {test}: {why}");
+            // Not with a macro: tests that pass swallow what those print. In one piece: tests run beside each other.
+            let _ = io::stderr().write_all(format!("SKIPPED: {test}: {why}\n").as_bytes());
             false
         }
     }
