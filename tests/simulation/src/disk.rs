@@ -11,7 +11,7 @@ use granary_duties::{
     replicas::tombstone,
     restart::{Fit, LogFound, fit},
 };
-use granary_machine::{Write, rows as row, shard};
+use granary_machine::{View as _, Write, rows as row, shard};
 use granary_proto::{
     map::ClusterMap,
     storage::{Identity, ReplicaRecord, ShardState},
@@ -242,6 +242,11 @@ impl Disk {
     /// How far the shard's state would have come behind a power cut.
     pub fn durable_index(&self, shard: ShardId) -> u64 {
         shard::load(self.durable.view(), shard).ok().flatten().map_or(0, |state| state.applied_index)
+    }
+
+    /// Whether an install of this shard is under way, or was cut off.
+    pub fn is_installing(&self, shard: ShardId) -> bool {
+        matches!(self.data.view().get(&row::installing_key(shard)), Ok(Some(_)))
     }
 
     /// The power goes: of what was not synced a part may be there, in its order, and what comes next is torn. Says whether

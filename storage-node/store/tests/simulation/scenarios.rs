@@ -109,9 +109,9 @@ fn a_replica_goes_only_when_no_power_cut_brings_back_the_membership_that_needs_i
         cluster.nodes.iter_mut().for_each(|node| node.speeds.flush = 2_000 * MS);
         load(&mut cluster, 1, 50);
         cluster.reconfigure(1, &[1, 4, 5]);
-        cluster.run_until("one of the old replicas goes", 60_000, |cluster| {
-            let records = cluster.nodes[1..3].iter().filter_map(|node| node.disk.records.get(&1));
-            records.into_iter().any(|record| record.destroying || record.replica == 0)
+        cluster.run_until("both old replicas go", 60_000, |cluster| {
+            let mut records = cluster.nodes[1..3].iter().filter_map(|node| node.disk.records.get(&1));
+            records.all(|record| record.destroying || record.replica == 0)
         });
         (0..5).for_each(|place| cluster.crash(place, true));
         (0..5).for_each(|place| cluster.start(place));
