@@ -131,7 +131,7 @@ pub fn large() -> Vec<Bounds> {
     all.extend([
         FOUR.named("two faults of any kind").from(4, &[4]).with(ALL_FAULTS).at_most(0, 2, [0, 0, 0]),
         THREE.named("restarts and faults").with(Events { restarts: true, ..ALL_FAULTS }).at_most(1, 1, [0, 1, 1]),
-        THREE.named("there and back, 4 shards").shards(4).from(3, &[3, 4, 5]).at_most(3, 0, [0, 1, 1]),
+        THREE.named("there and back, 4 shards").shards(4).from(3, &[3, 4, 5]).at_most(2, 0, [0, 1, 1]),
         THREE.named("a fault while 2 shards scale").shards(2).from(3, &[3, 4, 5]).with(ALL_FAULTS).at_most(
             1,
             1,

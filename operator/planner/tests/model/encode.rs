@@ -8,8 +8,8 @@
 use std::{collections::hash_map::DefaultHasher, hash::Hasher as _};
 
 use crate::{
+    acts::Act,
     operator::{Operator, Pending},
-    orders::Act,
     view::Blur,
     world::{Disk, Place, World},
 };
@@ -223,7 +223,9 @@ impl Pen {
             Act::Reserve(id) => self.0.extend([12, *id]),
             Act::LeadersAway(id) => self.0.extend([13, *id]),
             Act::Release(id) => self.0.extend([14, *id]),
-            Act::Restart { index, starting } => self.0.extend([15, *index, u8::from(*starting)]),
+            Act::Restart { index, starting, asked } => {
+                self.0.extend([15, *index, u8::from(*starting), u8::from(*asked)]);
+            }
             Act::Retire(index) => self.0.extend([16, *index]),
         }
     }

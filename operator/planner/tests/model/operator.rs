@@ -8,10 +8,10 @@ use granary_planner::{
 };
 
 use crate::{
+    acts::Act,
     bounds::Bounds,
     encode::{Ids, fingerprint},
     few::Few,
-    orders::Act,
     view::{Blur, desired, observed},
     world::{Disk, MOST, Place, Process, World},
 };
@@ -85,9 +85,9 @@ impl Planner {
         if let Some(known) = self.answers.get(&key) {
             return if ids.is_plain() { known.clone() } else { Rc::new(known.renamed(|id| ids.concrete(id))) };
         }
-        let (_, plan, problems) = self.ask(world, places, blur);
+        let (seen, plan, problems) = self.ask(world, places, blur);
         let planned = Planned {
-            acts: acts(&plan, world, places),
+            acts: acts(&plan, seen.cluster.fresh().is_some(), world, places),
             settled: plan.is_settled(),
             told: !plan.waiting.is_empty() || !plan.degraded.is_empty(),
             problems,
@@ -118,36 +118,13 @@ impl Planned {
     }
 }
 
-impl Act {
-    /// With other ids of nodes.
-    pub fn renamed(&self, id: &impl Fn(u8) -> u8) -> Self {
-        let all = |nodes: &Few<u8, 3>| nodes.iter().map(|node| id(*node)).collect::<Few<u8, 3>>();
-        match *self {
-            Self::Create(shards) => Self::Create(shards.iter().map(all).collect()),
-            Self::Reconfigure(moves) => {
-                Self::Reconfigure(moves.iter().map(|(shard, nodes)| (*shard, all(nodes))).collect())
-            }
-            Self::Transfer(transfers) => {
-                Self::Transfer(transfers.iter().map(|(shard, to)| (*shard, id(*to))).collect())
-            }
-            Self::Drain(node) => Self::Drain(id(node)),
-            Self::CancelDrain(node) => Self::CancelDrain(id(node)),
-            Self::Remove(node) => Self::Remove(id(node)),
-            Self::Reserve(node) => Self::Reserve(id(node)),
-            Self::LeadersAway(node) => Self::LeadersAway(id(node)),
-            Self::Release(node) => Self::Release(id(node)),
-            same => same,
-        }
-    }
-}
-
-/// The parts of a plan that an operator can be stopped between.
-fn acts(plan: &Plan, world: &World, places: &[Place]) -> Rc<[Act]> {
+/// The parts of a plan that an operator can be stopped between. `asked`: the cluster answered.
+fn acts(plan: &Plan, asked: bool, world: &World, places: &[Place]) -> Rc<[Act]> {
     let mut acts = Vec::new();
     for planned in &plan.steps {
         match &planned.step {
             Step::Found { founders } => acts.extend(found(founders, world, places)),
-            step => acts.push(act(step, places)),
+            step => acts.push(act(step, asked, places)),
         }
     }
     acts.into()
@@ -163,7 +140,7 @@ fn found(founders: &[u32], world: &World, places: &[Place]) -> Vec<Act> {
     std::iter::once(Act::Keep { epochs, all_blank, instead_of: world.kept }).chain(bootstraps).collect()
 }
 
-fn act(step: &Step, places: &[Place]) -> Act {
+fn act(step: &Step, asked: bool, places: &[Place]) -> Act {
     let few = |nodes: &[u64]| nodes.iter().map(|node| *node as u8).collect::<Few<u8, 3>>();
     match step {
         Step::MintClusterId => Act::Mint,
@@ -188,7 +165,7 @@ fn act(step: &Step, places: &[Place]) -> Act {
         Step::RestartPlace { index } => {
             let place = places.iter().find(|place| u32::from(place.index) == *index);
             let starting = place.is_some_and(|place| place.process == Process::Starting);
-            Act::Restart { index: *index as u8, starting }
+            Act::Restart { index: *index as u8, starting, asked }
         }
         Step::RetirePlace { index } => Act::Retire(*index as u8),
     }

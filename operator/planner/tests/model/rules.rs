@@ -1,9 +1,9 @@
 //! What must hold: of every state, of every change, and of every world in which nothing happens any more.
 
 use crate::{
+    acts::Act,
     bounds::Bounds,
     operator::Planned,
-    orders::Act,
     world::{Disk, LOST, Node, Role, Shard, World},
 };
 

@@ -98,7 +98,7 @@ impl World {
         self.pass();
     }
 
-    fn cut(&mut self, plan: &mut Plan) {
+    pub(super) fn cut(&mut self, plan: &mut Plan) {
         let kept = self.random(plan.steps.len() + 1);
         plan.steps.truncate(kept);
         if let Some(Step::Reconfigure { moves }) = plan.steps.last_mut().map(|planned| &mut planned.step) {
@@ -108,7 +108,7 @@ impl World {
     }
 
     /// What an operator sees: parts of it stale or not at all.
-    fn blurred(&mut self) -> Observed {
+    pub(super) fn blurred(&mut self) -> Observed {
         let mut seen = self.observed.clone();
         let no_answer = || "no answer".to_owned();
         for place in &mut seen.places {

@@ -4,6 +4,7 @@
 
 pub mod chaos;
 mod group;
+pub mod sieve;
 mod stops;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -44,6 +45,8 @@ pub struct World {
     pub dead: BTreeSet<u64>,
     /// Reservations, leases, and processes that come up.
     pub stops: Stops,
+    /// Changes plans before they are obeyed, to show that a test finds it.
+    pub tamper: Option<fn(&mut Plan)>,
     /// (shard, node) that targets gained and lost since the wish or the world last changed: nothing may be in both.
     gained: BTreeSet<(u32, u64)>,
     lost: BTreeSet<(u32, u64)>,
@@ -80,6 +83,7 @@ impl World {
             moved: 0,
             dead: BTreeSet::new(),
             stops: Stops::default(),
+            tamper: None,
             gained: BTreeSet::new(),
             lost: BTreeSet::new(),
             drained: BTreeSet::new(),
@@ -109,7 +113,7 @@ impl World {
         self.lost.clear();
     }
 
-    fn random(&mut self, below: usize) -> usize {
+    pub fn random(&mut self, below: usize) -> usize {
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
         self.seed ^= self.seed << 17;
@@ -132,9 +136,10 @@ impl World {
     }
 
     fn plan_from(&self, seen: &Observed) -> Plan {
-        let plan = plan(&self.desired, seen);
+        let mut plan = plan(&self.desired, seen);
         let problems = lint(&self.desired, seen, &plan);
         assert!(problems.is_empty(), "{problems:?}\n{plan}\n{seen:?}");
+        self.tamper.iter().for_each(|tamper| tamper(&mut plan));
         let disruptive = plan.steps.iter().filter(|planned| planned.step.is_disruptive()).count();
         assert!(disruptive <= 1, "{plan}");
         if seen.founded && seen.cluster.fresh().is_none() {
