@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use granary_common::NodeId;
-use granary_proto::map::{ClusterMap, Node, Shard};
+use granary_duties::map::is_newer;
+pub use granary_duties::map::{node, shard_of_slot};
+use granary_proto::map::ClusterMap;
 use tokio::sync::watch;
 
 /// Holds the copy with the highest version seen.
@@ -26,8 +27,7 @@ impl MapHolder {
     /// Takes a copy over if it is newer and of the same cluster. Says whether it was.
     pub fn offer(&self, map: ClusterMap) -> bool {
         self.sender.send_if_modified(|current| {
-            let newer = map.version > current.version
-                && (current.cluster_id.is_empty() || current.cluster_id == map.cluster_id);
+            let newer = is_newer(current, &map);
             if newer {
                 *current = Arc::new(map);
             }
@@ -39,16 +39,4 @@ impl MapHolder {
     pub fn subscribe(&self) -> watch::Receiver<Arc<ClusterMap>> {
         self.sender.subscribe()
     }
-}
-
-/// The member with this id.
-pub fn node(map: &ClusterMap, id: NodeId) -> Option<&Node> {
-    map.nodes.iter().find(|node| node.id == id.0)
-}
-
-/// The shard that owns `slot`.
-pub fn shard_of_slot(map: &ClusterMap, slot: u16) -> Option<&Shard> {
-    map.shards
-        .iter()
-        .find(|shard| shard.range.is_some_and(|range| range.start <= u32::from(slot) && u32::from(slot) < range.end))
 }

@@ -124,7 +124,7 @@ mod tests {
     use tonic::Code;
 
     use super::*;
-    use crate::meta::view::fixture::map;
+    use granary_duties::testing::map;
 
     fn refused(outcome: Result<(), Status>) -> (Code, String) {
         let status = outcome.unwrap_err();

@@ -1,21 +1,18 @@
 //! TransferLeaders: named shards to named nodes, carried to the nodes that lead them; or all leaders off one node.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use granary_common::{NodeId, ShardId};
+use granary_duties::leaders::transfers;
 use granary_proto::{
     admin::{Transfer, TransferLeadersRequest, TransferLeadersResponse},
-    map::ReplicaRole,
     storage::{LeadersAway, meta_command::Operation},
 };
 use granary_store::{Event, Role};
 use tonic::Status;
 use tracing::debug;
 
-use super::{
-    check, operator, route,
-    state::{Known, confirmed},
-};
+use super::{check, operator, route, state::confirmed};
 use crate::{member::Member, meta::done};
 
 /// Longest wait for the node that leads.
@@ -30,7 +27,7 @@ pub(super) async fn transfer(
         check::transfers(known.map, &request)?;
         // Named transfers are no entry of the meta shard, so the token is checked here.
         operator::check_token(known.state, request.operator_token)?;
-        Ok(plan(&known, &request))
+        Ok(transfers(known.view, &request, known.now))
     })
     .await?;
     if request.away_from_node_id != 0 {
@@ -77,65 +74,5 @@ async fn carry(member: &Member, leader: NodeId, transfers: Vec<Transfer>) -> u32
             debug!(%leader, "the request to transfer leaders was not answered in time");
             0
         }
-    }
-}
-
-/// What to ask of each leading node. Left out is a shard that is led there already, whose leader is not known, or that
-/// has no voter on the node it shall go to. For a node that leaders shall leave: all that it leads.
-fn plan(known: &Known<'_>, request: &TransferLeadersRequest) -> BTreeMap<NodeId, Vec<Transfer>> {
-    let mut by_leader: BTreeMap<NodeId, Vec<Transfer>> = BTreeMap::new();
-    if request.away_from_node_id != 0 {
-        let node = NodeId(request.away_from_node_id);
-        let led = known.view.leaders(known.now).into_iter().filter(|(_, leader)| *leader == node);
-        let leaves = led.map(|(shard, _)| Transfer { shard_id: shard.0, to_node_id: 0 }).collect();
-        by_leader.insert(node, leaves);
-        return by_leader;
-    }
-    for transfer in &request.transfers {
-        let Some(word) = known.view.fresh(ShardId(transfer.shard_id), known.now) else { continue };
-        let votes = |replica: &granary_proto::map::Replica| {
-            replica.node_id == transfer.to_node_id && replica.role() == ReplicaRole::Voter
-        };
-        if word.leader.0 != transfer.to_node_id && word.group.replicas.iter().any(votes) {
-            by_leader.entry(word.leader).or_default().push(*transfer);
-        }
-    }
-    by_leader
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use granary_proto::storage::MetaState;
-
-    use super::*;
-    use crate::meta::view::{
-        View,
-        fixture::{group, led, map, report},
-    };
-
-    #[test]
-    fn a_transfer_goes_to_the_node_that_leads_and_only_where_a_voter_is() {
-        let voters: &[u64] = &[1, 2, 3];
-        let (map, now) = (map(4, &[voters; 4]), Instant::now());
-        let mut view = View::default();
-        view.tick(Some(1), now);
-        let of = |shard| led(shard, 2, group(shard, 1, &[1, 2, 3]), &[]);
-        view.record(report(1, 1, vec![of(0), of(1)]), now);
-        view.record(report(2, 1, vec![of(2)]), now);
-        let state = MetaState::default();
-        let known = Known { state: &state, map: &map, view: &view, now };
-        let transfer = |shard_id, to_node_id| Transfer { shard_id, to_node_id };
-        // Shard 1 is led there already, shard 3 has no known leader, node 4 has no voter.
-        let transfers = vec![transfer(0, 2), transfer(1, 1), transfer(2, 3), transfer(3, 2), transfer(0, 4)];
-        let request = TransferLeadersRequest { transfers, ..TransferLeadersRequest::default() };
-        let planned = plan(&known, &request);
-        assert_eq!(planned[&NodeId(1)], [transfer(0, 2)]);
-        assert_eq!(planned[&NodeId(2)], [transfer(2, 3)]);
-        assert_eq!(planned.len(), 2);
-
-        let away = TransferLeadersRequest { away_from_node_id: 1, ..TransferLeadersRequest::default() };
-        assert_eq!(plan(&known, &away)[&NodeId(1)].len(), 2);
     }
 }

@@ -84,7 +84,8 @@ mod tests {
     use granary_proto::storage::MetaState;
 
     use super::*;
-    use crate::meta::view::{View, fixture::map};
+    use crate::meta::view::View;
+    use granary_duties::testing::map;
 
     #[test]
     fn only_an_id_that_was_given_out_counts_as_removed() {

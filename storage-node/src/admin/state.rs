@@ -85,7 +85,7 @@ mod tests {
     use granary_proto::storage::{OperatorHold, StopReservation};
 
     use super::*;
-    use crate::meta::view::fixture::{self, report};
+    use granary_duties::testing::{self as fixture, report};
 
     #[test]
     fn the_state_has_the_map_the_liveness_and_the_holds_in_force() {

@@ -70,7 +70,8 @@ mod tests {
     use tonic::Code;
 
     use super::*;
-    use crate::meta::view::{View, fixture::map};
+    use crate::meta::view::View;
+    use granary_duties::testing::map;
 
     #[test]
     fn a_hold_on_another_node_is_a_reason_and_a_hold_on_this_one_is_not() {

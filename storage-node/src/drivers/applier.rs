@@ -2,24 +2,23 @@
 //! callers behind it. It also installs, creates and empties replicas, in the order in which they were asked, so that
 //! nothing applies beside them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
-use granary_common::{META_SHARD, ReplicaId, ShardId, log::EntryKind};
+use granary_common::{META_SHARD, ReplicaId, ShardId};
+use granary_duties::states::{ReplicaState, States};
 use granary_engine::{
     DataStore, LogBatch,
     raft_store::LogId,
     snapshot::{InstallStep, Received, install_stepwise},
 };
-use granary_machine::{ApplyError, Overlay, View, kv, meta, shard};
-use granary_proto::storage::{Command, MetaCommand, MetaState, ShardState};
-use granary_store::{Apply, ApplyEntry, Event, Install};
-use thiserror::Error;
+use granary_machine::{Overlay, meta, shard};
+use granary_proto::storage::{MetaState, ShardState};
+use granary_store::{Apply, Event, Install};
 
 use super::{
-    Applied, AppliedTable, LogWriter, StoreError, StoreInput, Waiters, applied::AppliedReplica, fatal::fatal,
-    log_writer::weight, pressure::Pressure,
+    AppliedTable, LogWriter, StoreInput, Waiters, applied::AppliedReplica, fatal::fatal, log_writer::weight,
+    pressure::Pressure,
 };
 use crate::map::MapHolder;
 
@@ -45,24 +44,6 @@ pub(crate) enum Job {
     },
 }
 
-#[derive(Debug, Error)]
-enum Problem {
-    #[error("entry {index} of {shard} does not decode: {source}")]
-    Decode { shard: ShardId, index: u64, source: prost::DecodeError },
-    #[error("{0} has entries to apply, but no state here")]
-    NoState(ShardId),
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
-}
-
-struct Replica {
-    id: ReplicaId,
-    state: ShardState,
-}
-
-/// An answer that waits for the write.
-type Answered = (u64, Result<Option<Applied>, StoreError>);
-
 pub(crate) struct Applier {
     pub(crate) data: Arc<DataStore>,
     pub(crate) waiters: Arc<Waiters>,
@@ -73,8 +54,7 @@ pub(crate) struct Applier {
     pub(crate) map: MapHolder,
     /// Stops an install behind a step, as a crash would: for tests.
     pub(crate) crash_at: Option<InstallStep>,
-    replicas: HashMap<ShardId, Replica>,
-    meta: Option<MetaState>,
+    states: States,
 }
 
 /// What the applier is given.
@@ -102,13 +82,12 @@ impl Applier {
             log: parts.log,
             map: parts.map,
             crash_at: parts.crash_at,
-            replicas: HashMap::new(),
-            meta: None,
+            states: States::default(),
         };
         for (id, state) in parts.replicas {
             applier.adopt(id, state);
         }
-        applier.adopt_meta(parts.meta);
+        applier.states.adopt_meta(parts.meta);
         applier
     }
 
@@ -141,80 +120,29 @@ impl Applier {
         if batch.is_empty() {
             return;
         }
-        let data = self.data.clone();
-        let view = data.view();
-        let mut overlay = Overlay::new(&view);
-        let mut answers: Vec<Answered> = Vec::new();
-        let mut touched: Vec<ShardId> = Vec::new();
-        for apply in batch {
-            if !touched.contains(&apply.shard) {
-                touched.push(apply.shard);
-            }
-            if let Err(error) = self.apply_entries(&mut overlay, apply, &mut answers) {
-                fatal("applying an entry failed", &error);
-            }
-        }
-        let mut meta_changed = false;
-        for id in &touched {
-            if let Some(replica) = self.replicas.get(id) {
-                shard::save(&mut overlay, &replica.state);
-            }
-            if *id == META_SHARD
-                && let Some(state) = &self.meta
-            {
-                meta::save(&mut overlay, state);
-                meta_changed = true;
-            }
-        }
-        if let Err(error) = self.data.write(&overlay.into_writes()) {
+        let batch = match self.states.apply(&self.data.view(), batch) {
+            Ok(batch) => batch,
+            Err(error) => fatal("applying an entry failed", &error),
+        };
+        if let Err(error) = self.data.write(&batch.writes) {
             fatal("writing the applied state failed", &error);
         }
         self.pressure.remove(bytes);
-        for id in &touched {
+        for id in &batch.touched {
             self.publish(*id);
         }
-        if meta_changed {
+        if batch.touched.contains(&META_SHARD) {
             self.offer_map();
         }
-        for (ticket, reply) in answers {
-            self.waiters.answer(ticket, reply);
+        for (ticket, applied) in batch.answers {
+            self.waiters.answer(ticket, Ok(applied));
         }
-        for shard in touched {
-            if let Some(replica) = self.replicas.get(&shard) {
+        for shard in batch.touched {
+            if let Some(replica) = self.states.get(shard) {
                 let event = Event::Applied { shard, replica: replica.id, index: replica.state.applied_index };
                 let _ = self.store.send(StoreInput::Event(event));
             }
         }
-    }
-
-    fn apply_entries(
-        &mut self,
-        overlay: &mut Overlay<'_, impl View>,
-        apply: Apply,
-        answers: &mut Vec<Answered>,
-    ) -> Result<(), Problem> {
-        let Some(replica) = self.replicas.get_mut(&apply.shard).filter(|replica| replica.id == apply.replica) else {
-            return Err(Problem::NoState(apply.shard));
-        };
-        for ApplyEntry { entry, ticket, membership } in apply.entries {
-            let state = &mut replica.state;
-            let done = if entry.kind == EntryKind::ConfChange || entry.data.is_empty() {
-                let turn = shard::advance(state, entry.index, entry.term)?;
-                if let (shard::Turn::Next, Some(change)) = (turn, membership) {
-                    state.conf_state = Some(change.conf_state);
-                    state.group = Some(change.group);
-                }
-                None
-            } else if apply.shard == META_SHARD {
-                let meta = self.meta.as_mut().ok_or(Problem::NoState(META_SHARD))?;
-                apply_meta(state, meta, &entry.data, entry.index, entry.term)?.map(Applied::Meta)
-            } else {
-                let command = decode::<Command>(apply.shard, entry.index, entry.data)?;
-                kv::apply(overlay, state, &command, entry.index, entry.term)?.map(Applied::Data)
-            };
-            answers.extend(ticket.map(|ticket| (ticket, Ok(done))));
-        }
-        Ok(())
     }
 
     fn other(&mut self, job: Job) {
@@ -232,10 +160,7 @@ impl Applier {
                 if let Err(error) = self.data.empty_shard(shard) {
                     fatal("emptying a shard failed", &error);
                 }
-                self.replicas.remove(&shard);
-                if shard == META_SHARD {
-                    self.meta = None;
-                }
+                self.states.remove(shard);
                 self.applied.remove(shard);
                 done();
             }
@@ -263,7 +188,7 @@ impl Applier {
                 Ok(meta) => meta,
                 Err(error) => fatal("reading the installed state failed", &error),
             };
-            self.adopt_meta(meta);
+            self.states.adopt_meta(meta);
             self.offer_map();
         }
         let log = LogId { shard, replica: install.replica };
@@ -293,22 +218,18 @@ impl Applier {
             self.adopt(id, state);
         }
         if meta.is_some() {
-            self.adopt_meta(meta);
+            self.states.adopt_meta(meta);
         }
     }
 
     fn adopt(&mut self, id: ReplicaId, state: ShardState) {
         let shard = ShardId(state.shard_id);
-        self.replicas.insert(shard, Replica { id, state });
+        self.states.adopt(id, state);
         self.publish(shard);
     }
 
-    fn adopt_meta(&mut self, meta: Option<MetaState>) {
-        self.meta = meta;
-    }
-
     fn publish(&self, shard: ShardId) {
-        if let Some(Replica { id, state }) = self.replicas.get(&shard) {
+        if let Some(ReplicaState { id, state }) = self.states.get(shard) {
             let range = shard::range(state);
             let at = AppliedReplica { replica: *id, index: state.applied_index, bytes: state.bytes, range };
             self.applied.set(shard, at);
@@ -316,28 +237,10 @@ impl Applier {
     }
 
     fn offer_map(&self) {
-        if let Some(map) = self.meta.as_ref().and_then(|state| state.map.clone()) {
+        if let Some(map) = self.states.meta().and_then(|state| state.map.clone()) {
             self.map.offer(map);
         }
     }
-}
-
-fn apply_meta(
-    state: &mut ShardState,
-    meta: &mut MetaState,
-    data: &Bytes,
-    index: u64,
-    term: u64,
-) -> Result<Option<granary_proto::storage::MetaAnswer>, Problem> {
-    if shard::advance(state, index, term)? == shard::Turn::Applied {
-        return Ok(None);
-    }
-    let command = decode::<MetaCommand>(META_SHARD, index, data.clone())?;
-    Ok(Some(meta::apply(meta, &command, index)?))
-}
-
-fn decode<M: prost::Message + Default>(shard: ShardId, index: u64, data: Bytes) -> Result<M, Problem> {
-    M::decode(data).map_err(|source| Problem::Decode { shard, index, source })
 }
 
 /// Bytes that a job counts for in the queue.

@@ -11,7 +11,9 @@ use std::{
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use granary_common::{NodeId, ShardId};
-use granary_proto::{raft as wire, storage};
+use granary_duties::lease::{self, Ground};
+pub use granary_duties::states::Applied;
+use granary_proto::raft as wire;
 use granary_store::{Event, Published, Ticket};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -35,15 +37,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self { requests: 16_384, request_bytes: 64 << 20, peer_bytes: 64 << 20 }
     }
-}
-
-/// What became of a command that was applied here.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Applied {
-    /// Of a data shard.
-    Data(storage::Answer),
-    /// Of the meta shard.
-    Meta(storage::MetaAnswer),
 }
 
 /// Why a question was not answered as asked.
@@ -180,8 +173,7 @@ impl StoreHandle {
         }
     }
 
-    /// Appends an encoded [`storage::Command`] (or [`storage::MetaCommand`] for the meta shard) and waits until it is
-    /// applied here.
+    /// Appends an encoded `Command` (or `MetaCommand` for the meta shard) and waits until it is applied here.
     ///
     /// # Errors
     /// [`StoreError::Busy`] at once when there is no credit; [`StoreError::Unknown`] when `limit` passes behind the
@@ -213,7 +205,7 @@ impl StoreHandle {
         }
         let reply = self.ask(0, StoreError::Stopping, |ticket| Event::Read { shard, ticket })?;
         match tokio::time::timeout(limit, reply).await {
-            Ok(Ok(reply)) => reply.map(|_| ReadPass { lease: None, board: self.board.clone(), shard }),
+            Ok(Ok(reply)) => reply.map(|_| ReadPass { ground: Ground::ReadIndex, board: self.board.clone(), shard }),
             Ok(Err(_)) => Err(StoreError::Stopping),
             Err(_) => Err(StoreError::Timeout),
         }
@@ -221,12 +213,8 @@ impl StoreHandle {
 
     /// A pass for a read now, when this node leads the shard and its lease holds. Never waits.
     pub fn read_by_lease(&self, shard: ShardId) -> Option<ReadPass> {
-        let lease = self.board.lease(shard)?;
-        (clock::now_ns() < lease.until_ns).then(|| ReadPass {
-            lease: Some(lease.term),
-            board: self.board.clone(),
-            shard,
-        })
+        let ground = lease::ground(self.board.lease(shard), clock::now_ns())?;
+        Some(ReadPass { ground, board: self.board.clone(), shard })
     }
 
     fn ask(
@@ -321,8 +309,7 @@ fn is_heartbeat(message: &wire::RaftMessage) -> bool {
 
 /// Leave to answer one read from the applied state.
 pub struct ReadPass {
-    /// Term of the lease it rests on; `None`: it rests on ReadIndex, which needs no second look.
-    lease: Option<u64>,
+    ground: Ground,
     board: Arc<Board>,
     shard: ShardId,
 }
@@ -331,18 +318,13 @@ impl ReadPass {
     /// Whether it rests on a lease, so that [`ReadPass::still_holds`] tells whether the replica was the leader's all the
     /// time between. Without one, what belongs together must be read from one snapshot.
     pub fn is_by_lease(&self) -> bool {
-        self.lease.is_some()
+        self.ground != Ground::ReadIndex
     }
 
     /// Asked after reading: whether the lease still holds, so that a pause between the check and the read cannot make
     /// a stale answer (HAZARDS H16).
     pub fn still_holds(&self) -> bool {
-        match self.lease {
-            None => true,
-            Some(term) => {
-                self.board.lease(self.shard).is_some_and(|lease| lease.term == term && clock::now_ns() < lease.until_ns)
-            }
-        }
+        lease::still_holds(self.ground, self.board.lease(self.shard), clock::now_ns())
     }
 }
 

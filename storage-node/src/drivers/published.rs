@@ -10,18 +10,12 @@ use std::{
 };
 
 use granary_common::ShardId;
+use granary_duties::lease::Lease;
 use granary_store::{Published, Role};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::clock;
-
-/// A lease, for one read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LeaseView {
-    pub(crate) term: u64,
-    pub(crate) until_ns: u64,
-}
 
 /// One cell a shard; a reader takes the lock shared and for some ns.
 pub(crate) struct Board {
@@ -78,11 +72,11 @@ impl Board {
         }
     }
 
-    pub(crate) fn lease(&self, shard: ShardId) -> Option<LeaseView> {
+    pub(crate) fn lease(&self, shard: ShardId) -> Option<Lease> {
         let cells = self.cells.read();
         let cell = cells.get(&shard)?;
         (cell.state.role == Role::Leader)
-            .then(|| LeaseView { term: cell.state.term, until_ns: cell.lease_until_ns.load(Ordering::SeqCst) })
+            .then(|| Lease { term: cell.state.term, until_ns: cell.lease_until_ns.load(Ordering::SeqCst) })
     }
 
     /// Own clock at which the replica's state was complete; 0: unknown.

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use granary_common::{NodeId, ReplicaId, ShardId, log::Position};
+use granary_common::{NodeId, ReplicaId, ShardId};
+use granary_duties::{
+    replicas::tombstone,
+    restart::{Fit, LogFound, fit},
+};
 use granary_engine::{
     EngineError, LogBatch, Stores,
     raft_store::{LogId, RecoveredLog, TailLimits},
@@ -107,17 +111,6 @@ pub(crate) fn recover(stores: &Stores, tail: TailLimits) -> Result<FoundAll, Rec
     })
 }
 
-/// The record of a shard whose replica is gone for good.
-pub(crate) fn tombstone(record: &ReplicaRecord) -> ReplicaRecord {
-    ReplicaRecord {
-        shard_id: record.shard_id,
-        replica_id: 0,
-        min_replica_id: record.min_replica_id.max(record.replica_id + 1),
-        founder: false,
-        destroying: false,
-    }
-}
-
 fn restart(
     stores: &Stores,
     log: LogId,
@@ -128,30 +121,30 @@ fn restart(
     let state = stores.data.shard_state(log.shard)?;
     let applied = state.as_ref().map_or(0, |state| state.applied_index);
     let mut found = stores.raft.recover_log(log, applied, tail)?;
-    if let Some(state) = &state
-        && is_of_another_log(state, &found)
-    {
-        // An install was cut between the two stores: the data is there, the log begins anew behind it. Entries behind it
-        // that conflict with it were never committed.
-        let at = Position { index: state.applied_index, term: state.applied_term };
-        if found.hard_state.term < at.term {
-            found.hard_state.term = at.term;
-            found.hard_state.vote = 0;
-        }
-        found.hard_state.commit = at.index;
-        repairs.restart_log(log, at, found.hard_state);
-        found = RecoveredLog { hard_state: found.hard_state, truncated: at, last: at, ..RecoveredLog::default() };
-    }
-    // The log has votes and acknowledged entries that must be kept; the data behind it must come anew.
-    let data_lost = match &state {
-        Some(state) => state.applied_index < found.truncated.index,
-        None => found.last.index > 0,
+    let on_disk = LogFound {
+        hard_state: found.hard_state,
+        truncated: found.truncated,
+        last: found.last,
+        term_at_applied: found.term_at(applied),
     };
-    if data_lost {
-        tracing::warn!(shard = log.shard.0, install_cut, "the log is sound but the data is not: asking for a snapshot");
-        stores.data.empty_shard(log.shard)?;
-        found = stores.raft.recover_log(log, found.truncated.index, tail)?;
+    let fit = fit(state.as_ref(), &on_disk);
+    match fit {
+        Fit::Whole => {}
+        Fit::LogAnew { at, hard_state } => {
+            repairs.restart_log(log, at, hard_state);
+            found = RecoveredLog { hard_state, truncated: at, last: at, ..RecoveredLog::default() };
+        }
+        Fit::DataLost => {
+            tracing::warn!(
+                shard = log.shard.0,
+                install_cut,
+                "the log is sound but the data is not: asking for a snapshot"
+            );
+            stores.data.empty_shard(log.shard)?;
+            found = stores.raft.recover_log(log, found.truncated.index, tail)?;
+        }
     }
+    let data_lost = fit == Fit::DataLost;
     let state = state.filter(|_| !data_lost);
     let recovered = Recovered {
         hard_state: found.hard_state,
@@ -165,12 +158,6 @@ fn restart(
         data_lost,
     };
     Ok(Found { shard: log.shard, replica: log.replica, recovered, founding: Founding::Restarted, state })
-}
-
-/// Whether the state came from a snapshot that the log does not know: the log ends before it, or has an entry of another
-/// term there, which the snapshot was to replace.
-fn is_of_another_log(state: &ShardState, log: &RecoveredLog) -> bool {
-    state.applied_index >= log.truncated.index && log.term_at(state.applied_index) != Some(state.applied_term)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use granary_common::{
     SlotRange,
-    log::{Entry, EntryKind, HardState},
+    log::{Entry, EntryKind, HardState, Position},
 };
 use granary_engine::{Disk, EngineOptions, IDENTITY_FORMAT};
 use granary_machine::{Overlay, shard};

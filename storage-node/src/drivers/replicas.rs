@@ -9,50 +9,18 @@ use std::{
 };
 
 use crossbeam_channel::Sender;
-use granary_common::{META_SHARD, NodeId, ReplicaId, ShardId};
+use granary_common::{NodeId, ReplicaId, ShardId};
+use granary_duties::replicas::{Missing, Wanted, first_state, missing, record, tombstone, wanted};
 use granary_engine::{LogBatch, raft_store::LogId};
-use granary_machine::shard;
 use granary_proto::{
-    map::{self, ClusterMap, ReplicaRole},
+    map::{self, ClusterMap},
     storage::{MetaState, ReplicaRecord},
 };
 use granary_store::{Event, Founding, Recovered};
 use parking_lot::Mutex;
 
-use super::{
-    Board, LogWriter, StoreInput,
-    applier::Job,
-    recovery::{FoundAll, tombstone},
-};
+use super::{Board, LogWriter, StoreInput, applier::Job, recovery::FoundAll};
 use crate::map::MapHolder;
-
-/// What a map asks of this node for one shard.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Wanted {
-    pub(crate) replica: ReplicaId,
-    /// First voter of a new shard, made with state; else a learner that waits for its snapshot.
-    pub(crate) founder: Option<map::Group>,
-    pub(crate) preferred: bool,
-}
-
-/// Which replica this node shall make for `shard`, by the map alone.
-pub(crate) fn wanted(node: NodeId, shard: &map::Shard) -> Option<Wanted> {
-    let target = shard.target.as_ref()?;
-    let group = shard.group.clone().unwrap_or_default();
-    let mine = |replicas: &[map::Replica]| replicas.iter().find(|replica| replica.node_id == node.0).map(|r| r.id);
-    // A founder that was away when its group moved on still belongs to it as a voter.
-    let replica = mine(&target.replicas).or_else(|| mine(&group.replicas))?;
-    // However far the group has moved on unheard: an id that never lived anywhere may begin as the first voter that it
-    // is, like one that was asleep since. Begun empty by all of them, the shard would have a state nowhere.
-    let is_founder = group.version == 1 && mine(&group.replicas) == Some(replica);
-    let preferred = target.replicas.first().is_some_and(|first| first.node_id == node.0);
-    Some(Wanted { replica: ReplicaId(replica), founder: is_founder.then_some(group), preferred })
-}
-
-/// Whether this node may make the replica, by what it remembers.
-pub(crate) fn may_create(record: Option<&ReplicaRecord>, replica: ReplicaId) -> bool {
-    record.is_none_or(|record| record.replica_id == 0 && replica.0 >= record.min_replica_id)
-}
 
 struct State {
     records: BTreeMap<ShardId, ReplicaRecord>,
@@ -114,27 +82,13 @@ impl Lifecycle {
 
     /// All founders of one map are made with one write to each store.
     fn make_missing(self: &Arc<Self>, meta: Option<&MetaState>) {
-        let mut founders = Vec::new();
-        let mut learners = Vec::new();
-        {
+        let Missing { founders, learners } = {
             let mut state = self.state.lock();
-            let map = state.map.clone();
-            for shard in &map.shards {
-                let id = ShardId(shard.id);
-                let Some(wanted) = wanted(self.node, shard) else { continue };
-                // Only Bootstrap brings the first state of the meta shard; everybody else gets it as a snapshot.
-                let founder = wanted.founder.is_some() && (id != META_SHARD || meta.is_some());
-                if state.busy.contains(&id) || !may_create(state.records.get(&id), wanted.replica) {
-                    continue;
-                }
-                state.busy.insert(id);
-                if founder {
-                    founders.push((shard.clone(), wanted));
-                } else {
-                    learners.push((id, wanted));
-                }
-            }
-        }
+            let missing = missing(self.node, &state.map, &state.records, &state.busy, meta.is_some());
+            state.busy.extend(missing.founders.iter().map(|(shard, _)| ShardId(shard.id)));
+            state.busy.extend(missing.learners.iter().map(|(id, _)| *id));
+            missing
+        };
         if !founders.is_empty() {
             self.make_founders(founders, meta);
         }
@@ -149,14 +103,8 @@ impl Lifecycle {
         let mut states = Vec::new();
         for (of_map, wanted) in founders {
             let id = ShardId(of_map.id);
-            let mut group = wanted.founder.unwrap_or_default();
-            group.replicas.sort_unstable_by_key(|replica| replica.id);
-            for replica in &mut group.replicas {
-                replica.role = ReplicaRole::Voter.into();
-            }
-            let range = of_map.range.as_ref().map_or(granary_common::SlotRange::NONE, shard::range_of);
-            states.push((wanted.replica, shard::new(id, range, group.clone())));
-            let recovered = Recovered::founder(group);
+            let (state, recovered) = first_state(&of_map, &wanted);
+            states.push((wanted.replica, state));
             let log = LogId { shard: id, replica: wanted.replica };
             batch.restart_log(log, recovered.truncated, recovered.hard_state);
             batch.put_record(self.record(id, wanted.replica, true));
@@ -195,14 +143,7 @@ impl Lifecycle {
     }
 
     fn record(&self, shard: ShardId, replica: ReplicaId, founder: bool) -> ReplicaRecord {
-        let min_replica_id = self.state.lock().records.get(&shard).map_or(0, |record| record.min_replica_id);
-        ReplicaRecord {
-            shard_id: shard.0,
-            replica_id: replica.0,
-            min_replica_id: min_replica_id.max(replica.0),
-            founder,
-            destroying: false,
-        }
+        record(self.state.lock().records.get(&shard), shard, replica, founder)
     }
 
     fn started(&self, shard: ShardId, replica: ReplicaId, founder: bool) {
@@ -268,59 +209,5 @@ impl Lifecycle {
                 .shards
                 .iter()
                 .all(|shard| wanted(self.node, shard).is_none_or(|_| self.board.get(ShardId(shard.id)).is_some()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn replica(id: u64, node_id: u64) -> map::Replica {
-        map::Replica { id, node_id, role: ReplicaRole::Voter.into() }
-    }
-
-    fn shard(number: u64, target: &[(u64, u64)], version: u64, group: &[(u64, u64)]) -> map::Shard {
-        let replicas = |of: &[(u64, u64)]| of.iter().map(|(id, node)| replica(*id, *node)).collect();
-        map::Shard {
-            id: 7,
-            range: None,
-            target: Some(map::Target { number, replicas: replicas(target) }),
-            group: Some(map::Group { version, replicas: replicas(group), joint: false }),
-        }
-    }
-
-    #[test]
-    fn a_first_voter_of_a_new_shard_is_made_with_state_and_the_first_of_them_campaigns() {
-        let new = shard(1, &[(10, 1), (11, 2), (12, 3)], 1, &[(10, 1), (11, 2), (12, 3)]);
-        let first = wanted(NodeId(1), &new);
-        assert!(first.as_ref().is_some_and(|wanted| wanted.founder.is_some() && wanted.preferred));
-        assert!(wanted(NodeId(2), &new).is_some_and(|wanted| wanted.founder.is_some() && !wanted.preferred));
-        assert_eq!(wanted(NodeId(4), &new), None);
-    }
-
-    #[test]
-    fn a_replica_of_a_group_that_has_moved_on_is_made_empty() {
-        let moved = shard(2, &[(10, 1), (11, 2), (13, 4)], 3, &[(10, 1), (11, 2), (13, 4)]);
-        assert!(wanted(NodeId(4), &moved).is_some_and(|wanted| wanted.founder.is_none()));
-        assert!(wanted(NodeId(1), &moved).is_some_and(|wanted| wanted.founder.is_none()));
-    }
-
-    #[test]
-    fn a_new_target_before_the_first_voters_are_made_does_not_leave_the_shard_without_a_state() {
-        let early = shard(2, &[(10, 1), (11, 2), (13, 4)], 1, &[(10, 1), (11, 2), (12, 3)]);
-        for node in 1..=3 {
-            assert!(wanted(NodeId(node), &early).is_some_and(|wanted| wanted.founder.is_some()), "node {node}");
-        }
-        assert!(wanted(NodeId(4), &early).is_some_and(|wanted| wanted.founder.is_none()));
-    }
-
-    #[test]
-    fn an_id_that_was_removed_here_is_never_made_again() {
-        let before = ReplicaRecord { shard_id: 7, replica_id: 12, min_replica_id: 12, ..ReplicaRecord::default() };
-        assert!(!may_create(Some(&before), ReplicaId(13)), "two replicas of one shard would live here");
-        let gone = tombstone(&before);
-        assert!(!may_create(Some(&gone), ReplicaId(12)));
-        assert!(may_create(Some(&gone), ReplicaId(13)));
-        assert!(may_create(None, ReplicaId(1)));
     }
 }

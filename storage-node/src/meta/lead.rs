@@ -8,6 +8,7 @@ use std::{
 };
 
 use granary_common::{META_SHARD, NodeId, ShardId};
+use granary_duties::{reporting::check_member, view::View};
 use granary_proto::{
     map::ClusterMap,
     raft::{
@@ -25,7 +26,7 @@ use tokio::{
 };
 use tonic::{Code, Status, metadata::MetadataValue};
 
-use super::{away, proposer, pusher, reporter, view::View};
+use super::{away, proposer, pusher, reporter};
 use crate::{
     drivers::{Applied, StoreError, StoreHandle, clock},
     map::{self, MapHolder},
@@ -156,7 +157,7 @@ impl MetaLead {
             // A new leader that has not applied all yet must not take a new node for a removed one.
             return Err(Status::unavailable("the new leader of the meta shard is not up to date yet; report again"));
         }
-        check_member(&map, sender)?;
+        check_member(&map, sender).map_err(|refused| Status::failed_precondition(refused.to_string()))?;
         let newer = (request.map_version < map.version).then(|| ClusterMap::clone(&map));
         let now = Instant::now();
         let (accepted, leaders, read_only_node_ids) = {
@@ -277,21 +278,6 @@ impl MetaLead {
     }
 }
 
-/// Whether the sender is the node that the map has under its id (HAZARDS H28).
-fn check_member(map: &ClusterMap, sender: &Sender) -> Result<(), Status> {
-    match map::node(map, NodeId(sender.node_id)) {
-        Some(node) if node.uuid == sender.uuid => Ok(()),
-        Some(node) => Err(Status::failed_precondition(format!(
-            "sender.uuid is {:?}, but node {} is {:?}: two disks claim to be one node",
-            sender.uuid, node.id, node.uuid
-        ))),
-        None => Err(Status::failed_precondition(format!(
-            "node {} is not a node of this cluster: it was removed",
-            sender.node_id
-        ))),
-    }
-}
-
 /// Whether every text fits into the map: it is copied to every node.
 fn check_texts(request: &JoinClusterRequest) -> Result<(), Status> {
     let addresses = request.addresses.clone().unwrap_or_default();
@@ -328,21 +314,9 @@ pub(crate) fn done(answer: MetaAnswer) -> Result<u64, Status> {
 
 #[cfg(test)]
 mod tests {
-    use granary_proto::map::{Addresses, Domains, Node};
+    use granary_proto::map::{Addresses, Domains};
 
     use super::*;
-
-    #[test]
-    fn a_sender_is_known_by_its_id_and_the_uuid_of_its_disk() {
-        let node = Node { id: 2, uuid: "a".into(), ..Node::default() };
-        let map = ClusterMap { nodes: vec![node], ..ClusterMap::default() };
-        let sender = |node_id, uuid: &str| Sender { node_id, uuid: uuid.into(), ..Sender::default() };
-        assert!(check_member(&map, &sender(2, "a")).is_ok());
-        let copied = check_member(&map, &sender(2, "b")).unwrap_err();
-        assert_eq!(copied.code(), Code::FailedPrecondition);
-        let removed = check_member(&map, &sender(1, "c")).unwrap_err();
-        assert!(removed.message().contains("node 1") && removed.message().contains("removed"));
-    }
 
     #[test]
     fn a_node_that_joins_says_where_it_is_in_texts_that_fit() {

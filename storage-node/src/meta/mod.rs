@@ -5,18 +5,18 @@
 //!                                        │          └─────► proposer   what groups said, as an entry
 //!   map (every node) ◄──────push─────────┘
 //! ```
-//! `view` and `guard` are pure. It must not know what an entry of the meta shard does (that is the machine's), and no
+//! `view`, `guard` and what is news are pure, and in the crate `duties`. It must not know what an entry of the meta shard does (that is the machine's), and no
 //! data read, write or election waits for it.
 
 mod away;
-pub mod guard;
 mod lead;
-mod news;
 mod proposer;
 mod pusher;
 mod reach;
 mod reporter;
-pub mod view;
+
+use granary_duties::news;
+pub use granary_duties::{guard, view};
 
 pub use lead::{LEADER_HINT, MetaLead};
 pub(crate) use lead::{done, refusal};

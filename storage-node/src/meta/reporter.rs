@@ -2,12 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use granary_common::{META_SHARD, NodeId, ShardId};
+use granary_common::{NodeId, ShardId};
+use granary_duties::reporting::candidates;
 use granary_engine::DiskSpace;
-use granary_proto::{
-    map::ClusterMap,
-    raft::{ReportRequest, ReportResponse},
-};
+use granary_proto::raft::{ReportRequest, ReportResponse};
 use tonic::{Code, Status};
 use tracing::{debug, warn};
 
@@ -111,34 +109,4 @@ fn take(member: &Member, answer: ReportResponse) -> Result<(), Status> {
         member.map.offer(map);
     }
     Ok(())
-}
-
-/// Whom to ask, the best last: who is believed to lead, then voters of the meta shard, then all others.
-fn candidates(map: &ClusterMap, believed: Option<NodeId>, own: NodeId) -> Vec<NodeId> {
-    let meta = map.shards.iter().find(|shard| shard.id == META_SHARD.0);
-    let replicas = meta.and_then(|meta| meta.group.as_ref()).map_or(&[][..], |group| &group.replicas);
-    let holders = replicas.iter().map(|replica| NodeId(replica.node_id));
-    let all = map.nodes.iter().map(|node| NodeId(node.id));
-    let mut order: Vec<NodeId> = Vec::new();
-    for node in believed.into_iter().chain(holders).chain(all) {
-        if node != own && !order.contains(&node) {
-            order.push(node);
-        }
-    }
-    order.reverse();
-    order
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::meta::view::fixture::map;
-
-    #[test]
-    fn the_believed_leader_is_asked_first_then_holders_of_the_meta_shard_then_all() {
-        let map = map(5, &[&[2, 3, 4]]);
-        let mut order = candidates(&map, Some(NodeId(4)), NodeId(3));
-        order.reverse();
-        assert_eq!(order, [4, 2, 1, 5].map(NodeId));
-    }
 }

@@ -60,7 +60,7 @@ impl Inbound {
         if let Some(sender) = &request.sender {
             // A blank node asks whom it may join: it has nothing to be checked.
             if !sender.cluster_id.is_empty() {
-                self.peers.admit(sender)?;
+                self.peers.admit(sender).map_err(refused)?;
                 if request.goodbye {
                     self.peers.said_goodbye(sender);
                 } else {
@@ -96,9 +96,9 @@ impl Inbound {
             }
             lane => lane,
         };
-        self.peers.check_meant(open.to_node_id)?;
+        self.peers.check_meant(open.to_node_id).map_err(refused)?;
         let sender = open.sender.ok_or_else(|| Status::invalid_argument("open.sender is missing"))?;
-        self.peers.admit(&sender)?;
+        self.peers.admit(&sender).map_err(refused)?;
         let node = NodeId(sender.node_id);
         let mut opened = self.peers.stream_began(node, sender.incarnation);
         let outcome = async {
@@ -191,8 +191,7 @@ impl From<Superseded> for Broken {
     }
 }
 
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
-        Self::failed_precondition(refusal.to_string())
-    }
+/// Why a sender is not let in, as gRPC has it.
+pub(super) fn refused(refusal: Refusal) -> Status {
+    Status::failed_precondition(refusal.to_string())
 }

@@ -12,7 +12,6 @@
 //! It must not know what a message means to Raft, nor what is in a snapshot's files. It looks only at who sends, who is
 //! meant, and how heavy it is.
 
-mod admission;
 mod backoff;
 mod channels;
 mod discovery;
@@ -30,8 +29,9 @@ mod turns;
 mod unreachable;
 mod weight;
 
-pub use admission::{HEARD_WITHIN, Refusal};
 pub use channels::{CONNECTION_WINDOW, STREAM_WINDOW};
+use granary_duties::admission;
+pub use granary_duties::admission::{HEARD_WITHIN, Refusal};
 pub use inbound::Inbound;
 pub use outbound::Streams;
 pub use peers::{MAX_KNOWN, Peers, PersistIncarnation};

@@ -18,7 +18,7 @@ use tokio::{
 use tonic::Status;
 
 use super::{
-    inbound::{Inbound, OPEN_LIMIT, check_origin},
+    inbound::{Inbound, OPEN_LIMIT, check_origin, refused},
     snapshot_send::STALLED,
     weight,
 };
@@ -100,9 +100,9 @@ impl Inbound {
 
     fn check(&self, open: SnapshotOpen) -> Result<(RaftMessage, SnapshotManifest), Status> {
         let missing = |field: &str| Status::invalid_argument(format!("{field} is missing"));
-        self.peers.check_meant(open.to_node_id)?;
+        self.peers.check_meant(open.to_node_id).map_err(refused)?;
         let sender = open.sender.ok_or_else(|| missing("open.sender"))?;
-        self.peers.admit(&sender)?;
+        self.peers.admit(&sender).map_err(refused)?;
         let message = open.message.ok_or_else(|| missing("open.message"))?;
         let manifest = open.manifest.ok_or_else(|| missing("open.manifest"))?;
         check_origin(std::slice::from_ref(&message), &sender)?;

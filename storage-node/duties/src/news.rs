@@ -8,7 +8,7 @@ use granary_proto::{
     storage::{AddressReport, GroupReport, Reports},
 };
 
-use super::view::View;
+use crate::view::View;
 
 /// Groups and addresses that differ from the map, by fresh word; never an older version of a group.
 pub fn reports(map: &ClusterMap, view: &View, now: Instant) -> Reports {
@@ -39,12 +39,10 @@ pub fn is_empty(reports: &Reports) -> bool {
 mod tests {
     use granary_proto::map::Addresses;
 
-    use super::{
-        super::view::{
-            FRESH,
-            fixture::{group, led, map, report},
-        },
-        *,
+    use super::*;
+    use crate::{
+        testing::{group, led, map, report},
+        view::FRESH,
     };
 
     fn heard(now: Instant, version: u64, voters: &[u64]) -> View {

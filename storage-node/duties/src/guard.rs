@@ -10,7 +10,7 @@ use granary_proto::{
     raft::LedShard,
 };
 
-use super::view::{FRESH, FreshWord, SILENT, View};
+use crate::view::{FRESH, FreshWord, SILENT, View};
 
 /// Most reasons that an answer lists, the line that counts the others among them.
 pub const MAX_REASONS: usize = 16;

@@ -1,4 +1,5 @@
-use super::{fixture::*, *};
+use super::*;
+use crate::testing::*;
 
 fn leading(now: Instant) -> View {
     let mut view = View::default();

@@ -217,14 +217,10 @@ impl View {
 }
 
 /// As whole ms.
-pub(crate) fn millis(duration: Duration) -> u64 {
+pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 #[path = "view_tests.rs"]
 mod tests;
-
-#[cfg(test)]
-#[path = "fixture.rs"]
-pub(crate) mod fixture;

@@ -2,10 +2,8 @@ use std::time::Duration;
 
 use granary_proto::{map::NodeState, raft::ReportRequest};
 
-use super::{
-    super::view::fixture::{group, held, led, map, replica, report},
-    *,
-};
+use super::*;
+use crate::testing::{group, held, led, map, replica, report};
 
 /// A view in which these reports came at `now`.
 fn heard(now: Instant, reports: Vec<ReportRequest>) -> View {
