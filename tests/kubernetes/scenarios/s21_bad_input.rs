@@ -371,6 +371,8 @@ async fn unreadable(scene: &Scene) -> Result<Figures> {
     let mut older = definition.clone();
     older["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
         json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    // With it the API server itself insists that replicas is a number.
+    older["spec"]["versions"][0]["subresources"] = json!({"status": {}});
     replace(&older).await?;
     let stored = async {
         accepted(&broken.wish(json!({"replicas": "three"}))).await?;
