@@ -17,7 +17,7 @@ use granary_planner::{
 use crate::{
     apply::{Applier, ApplyError},
     care::care,
-    clock::unix_ms,
+    clock::{self, unix_ms},
     desired::desired,
     node_admin::{AdminError, Fence, NodeAdmin},
     observe::{Observer, Sight},
@@ -77,6 +77,16 @@ impl Reconciler {
     /// A new process's loop over a substrate.
     pub fn new(substrate: Arc<dyn Substrate>, admin: Arc<dyn NodeAdmin>) -> Self {
         let fence = Fence::new(substrate.installation());
+        Self::with(substrate, admin, fence)
+    }
+
+    /// The same with the process's id, which no other process has had.
+    pub fn of_process(substrate: Arc<dyn Substrate>, admin: Arc<dyn NodeAdmin>, process: String) -> Self {
+        let fence = Fence::of_process(substrate.installation(), process);
+        Self::with(substrate, admin, fence)
+    }
+
+    fn with(substrate: Arc<dyn Substrate>, admin: Arc<dyn NodeAdmin>, fence: Fence) -> Self {
         let (observer, rate, outside) = (Observer::default(), Rate::default(), Vec::new());
         Self { substrate, admin, fence, observer, rate, status: None, outside, failing_since: None }
     }
@@ -160,8 +170,8 @@ impl Reconciler {
 
     /// Whether rounds have failed for so long that a person should look.
     fn persists(&mut self, failed: bool) -> bool {
-        self.failing_since = failed.then(|| self.failing_since.unwrap_or_else(Instant::now));
-        self.failing_since.is_some_and(|since| since.elapsed() >= PASSING)
+        self.failing_since = failed.then(|| self.failing_since.unwrap_or_else(clock::now));
+        self.failing_since.is_some_and(|since| clock::since(since) >= PASSING)
     }
 
     async fn apply(&mut self, desired: &Desired, sight: &Sight, plan: &Plan) -> Result<Vec<String>, ApplyError> {

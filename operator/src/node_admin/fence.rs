@@ -7,6 +7,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::{AdminError, NodeAdmin, Order};
+use crate::clock;
 
 /// Between two signs of life to the nodes: well within the 30 s after which another installation may take over.
 const HOLD: Duration = Duration::from_secs(10);
@@ -28,7 +29,12 @@ pub struct Fence {
 impl Fence {
     /// Of a new process of this installation; without a token yet.
     pub fn new(installation: String) -> Self {
-        Self { installation, process: Uuid::new_v4().to_string(), token: None, active: None, refused: None }
+        Self::of_process(installation, Uuid::new_v4().to_string())
+    }
+
+    /// The same with the process's id, which no other process has had.
+    pub fn of_process(installation: String, process: String) -> Self {
+        Self { installation, process, token: None, active: None, refused: None }
     }
 
     /// The token, acquired when there is none.
@@ -39,7 +45,7 @@ impl Fence {
         if let Some(token) = self.token {
             return Ok(token);
         }
-        if let Some((_, refusal)) = self.refused.as_ref().filter(|(at, _)| at.elapsed() < REFUSED) {
+        if let Some((_, refusal)) = self.refused.as_ref().filter(|(at, _)| clock::since(*at) < REFUSED) {
             return Err(refusal.clone());
         }
         let token = match self.acquire(admin, peers).await {
@@ -47,13 +53,13 @@ impl Fence {
             Err(error) => {
                 let error = self.conflict(admin, peers, error).await;
                 if matches!(error, AdminError::Conflict { .. }) {
-                    self.refused = Some((Instant::now(), error.clone()));
+                    self.refused = Some((clock::now(), error.clone()));
                 }
                 return Err(error);
             }
         };
         tracing::info!(token, "acquired the operator's token");
-        (self.token, self.active, self.refused) = (Some(token), Some(Instant::now()), None);
+        (self.token, self.active, self.refused) = (Some(token), Some(clock::now()), None);
         Ok(token)
     }
 
@@ -69,7 +75,7 @@ impl Fence {
                 _ => Ok(()),
             };
         };
-        if self.active.is_some_and(|at| at.elapsed() < HOLD) {
+        if self.active.is_some_and(|at| clock::since(at) < HOLD) {
             return Ok(());
         }
         // Asked first: to acquire would take the token from a newer process of the same installation.
@@ -83,7 +89,7 @@ impl Fence {
                 Err(AdminError::TakenOver { ours, theirs, installation: self.installation.clone() })
             }
             Ok(_) => {
-                self.active = Some(Instant::now());
+                self.active = Some(clock::now());
                 Ok(())
             }
             Err(refusal) => match self.explain(admin, peers, refusal).await {
@@ -107,7 +113,7 @@ impl Fence {
         match admin.order(peers, token, order).await {
             Err(refusal) => Err(self.explain(admin, peers, refusal).await),
             Ok(outcomes) => {
-                self.active = Some(Instant::now());
+                self.active = Some(clock::now());
                 Ok(outcomes)
             }
         }

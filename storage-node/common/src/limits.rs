@@ -20,7 +20,8 @@ pub const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_UNANSWERED: u64 = 1024;
 /// Age of a write's first try (ms, by its client's clock) from which it is refused as "outcome unknown".
 pub const MAX_RETRY_AGE_MS: u64 = 10 * 60 * 1000;
-/// Time without a write (ms, by the leaders' clocks in the entries) after which a client's answers are dropped.
+/// Time without a write (ms, by the shard's own time, which no clock that is set can hurry) after which a client's answers
+/// are dropped.
 /// Longer than [`MAX_RETRY_AGE_MS`], so that no retry can arrive behind it.
 pub const ANSWERS_KEPT_MS: u64 = 15 * 60 * 1000;
 /// Most data shards of a cluster.

@@ -1,9 +1,12 @@
 //! The table of answers, by which a retried write is applied once.
 //!
 //! One row a (client, sequence number) with its answer, and one row a client that lists those numbers. A client's rows
-//! go when it says that it has the answers, or when it was silent for [`ANSWERS_KEPT_MS`] by the leaders' clocks in the
-//! entries. A client's own clock bounds its retries to less than that ([`granary_common::limits::MAX_RETRY_AGE_MS`]),
-//! so the clocks of two leaders may differ by the 5 minutes between the two.
+//! go when it says that it has the answers, or when it was silent for [`ANSWERS_KEPT_MS`] of the shard's own time. A
+//! client's own clock bounds its retries to less than that ([`granary_common::limits::MAX_RETRY_AGE_MS`]).
+//!
+//! The shard's time ([`pass`]) is what passed between two entries of one leader, by that leader's clock, and at most
+//! [`MOST_MS`] for each entry: a clock that is set, or leaders whose clocks differ by whatever, drop no answer that its
+//! client may still ask for. It goes slower than the world where there are few entries, and then answers stay longer.
 
 use std::ops::ControlFlow;
 
@@ -22,6 +25,9 @@ use crate::{
     view::View,
 };
 
+/// Most time that passes with one entry, in ms. Far below the 5 minutes between the age from which a retry is refused and
+/// that at which answers go.
+pub(super) const MOST_MS: u64 = 10_000;
 /// Clients are looked at on each entry whose index is a multiple of this.
 const SWEEP_EVERY: u64 = 16;
 /// Most clients looked at then: two an entry, for an entry brings at most one new client, so the table cannot outgrow
@@ -45,7 +51,15 @@ pub(super) struct Client {
     row: ClientRow,
 }
 
-/// Looks a write up, and drops the answers that its client says it has.
+/// Moves the shard's own time on, by an entry of the leader of `term` whose clock showed `leader_time_ms`.
+pub(super) fn pass(state: &mut ShardState, leader_time_ms: u64, term: u64) {
+    if state.leader_time_term == term {
+        state.clock_ms += leader_time_ms.saturating_sub(state.leader_time_ms).min(MOST_MS);
+    }
+    (state.leader_time_ms, state.leader_time_term) = (leader_time_ms, term);
+}
+
+/// Looks a write up, and drops the answers that its client says it has. `now_ms` is the shard's own time.
 pub(super) fn look<V: View + ?Sized>(
     overlay: &mut Overlay<'_, V>,
     shard: ShardId,
@@ -55,8 +69,7 @@ pub(super) fn look<V: View + ?Sized>(
     let stored = overlay.get(&rows::client_key(shard, retry.client_id))?;
     let row = stored.map(|row| rows::decode_message(Kind::Client, row)).transpose()?.unwrap_or_default();
     let mut client = Client { shard, id: retry.client_id, row };
-    // A new leader's clock may be behind the last one's: time never runs backwards here.
-    client.row.last_seen_ms = client.row.last_seen_ms.max(now_ms);
+    client.row.last_seen_ms = now_ms;
     client.drop_below(overlay, retry.answered_below);
 
     if retry.sequence < client.row.answered_below {
@@ -110,7 +123,6 @@ pub(super) fn expire<V: View + ?Sized>(
     overlay: &mut Overlay<'_, V>,
     state: &mut ShardState,
     index: u64,
-    now_ms: u64,
 ) -> Result<(), ApplyError> {
     if !index.is_multiple_of(SWEEP_EVERY) {
         return Ok(());
@@ -120,7 +132,7 @@ pub(super) fn expire<V: View + ?Sized>(
     let last = clients.len() < SWEEP_CLIENTS;
     let mut budget = SWEEP_ANSWERS;
     for mut client in clients {
-        if now_ms.saturating_sub(client.row.last_seen_ms) >= ANSWERS_KEPT_MS {
+        if state.clock_ms.saturating_sub(client.row.last_seen_ms) >= ANSWERS_KEPT_MS {
             let dropped = client.row.kept.len().min(budget);
             budget -= dropped;
             client.drop_first(overlay, dropped);

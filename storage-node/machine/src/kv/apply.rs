@@ -39,6 +39,7 @@ pub fn apply<V: View + ?Sized>(
     if shard::advance(state, index, term)? == Turn::Applied {
         return Ok(None);
     }
+    answers::pass(state, command.leader_time_ms, term);
     let mut entry = Entry { overlay, state, index };
     let operation = command.operation.as_ref().ok_or_else(|| entry.unknown("operation"))?;
     let range = shard::range(entry.state);
@@ -47,7 +48,7 @@ pub fn apply<V: View + ?Sized>(
         return Ok(Some(Answer { kind: Some(answer::Kind::WrongRange(range)) }));
     }
     let answer = entry.execute_once(command, operation)?;
-    answers::expire(entry.overlay, entry.state, index, command.leader_time_ms)?;
+    answers::expire(entry.overlay, entry.state, index)?;
     Ok(Some(answer))
 }
 
@@ -89,7 +90,7 @@ impl<V: View + ?Sized> Entry<'_, '_, V> {
             return self.execute(operation);
         };
         let shard = ShardId(self.state.shard_id);
-        match answers::look(self.overlay, shard, retry, command.leader_time_ms)? {
+        match answers::look(self.overlay, shard, retry, self.state.clock_ms)? {
             Seen::Answered(answer) => Ok(answer),
             Seen::New(client) => {
                 let answer = self.execute(operation)?;

@@ -19,11 +19,13 @@ pub const SHARD: ShardId = ShardId(1);
 pub struct Shard {
     pub stored: MemView,
     pub state: ShardState,
+    /// Term of the next entries.
+    pub term: u64,
 }
 
 impl Shard {
     pub fn new(range: SlotRange) -> Self {
-        Self { stored: MemView::default(), state: shard::new(SHARD, range, map::Group::default()) }
+        Self { stored: MemView::default(), state: shard::new(SHARD, range, map::Group::default()), term: FIRST_TERM }
     }
 
     /// Applies the commands as the next entries, in one batch.
@@ -32,7 +34,7 @@ impl Shard {
         let mut answers = Vec::new();
         for command in commands {
             let index = self.state.applied_index + 1;
-            let answer = kv::apply(&mut overlay, &mut self.state, command, index, FIRST_TERM).unwrap();
+            let answer = kv::apply(&mut overlay, &mut self.state, command, index, self.term).unwrap();
             answers.push(answer.expect("the next entry is not one that was applied"));
         }
         shard::save(&mut overlay, &self.state);

@@ -1,13 +1,13 @@
 use granary_common::{
     SlotRange,
-    limits::{ANSWERS_KEPT_MS, FIRST_INDEX},
+    limits::{ANSWERS_KEPT_MS, FIRST_INDEX, FIRST_TERM},
 };
 use granary_proto::{
     kv::guard::Condition,
     storage::{Answer, TooOld, answer::Kind},
 };
 
-use super::fixture::*;
+use super::{answers::MOST_MS, fixture::*};
 use crate::rows::Kind as RowKind;
 
 const CLIENT: u64 = 77;
@@ -98,6 +98,13 @@ fn one_clients_numbers_say_nothing_of_anothers() {
     assert_eq!(shard.apply(retried(put("a", "3"), 2, 1, 1)), written(3, false));
 }
 
+/// Lets the shard's time pass until `to`, by entries of one leader.
+fn let_pass(shard: &mut Shard, from: u64, to: u64) {
+    for now in (from..=to).step_by(MOST_MS as usize).chain([to]) {
+        shard.apply(at(put("filler", ""), now));
+    }
+}
+
 /// Applies entries without a retry until the sweep has gone round over `clients` clients with `answers` answers.
 fn sweep(shard: &mut Shard, now: u64, clients: u64, answers: u64) {
     for _ in 0..16 * (clients / 32 + answers / 64 + 3) {
@@ -114,6 +121,7 @@ fn the_answers_of_silent_clients_are_dropped_and_those_of_others_stay() {
         }
     }
     shard.apply(at(retried(put("a", "v"), 50, 4, 1), 2_000));
+    let_pass(&mut shard, 2_000, 1_000 + ANSWERS_KEPT_MS - 1);
     sweep(&mut shard, 1_000 + ANSWERS_KEPT_MS - 1, 100, 300);
     assert_eq!((shard.count(RowKind::Client), shard.count(RowKind::Answer)), (100, 301));
     sweep(&mut shard, 1_000 + ANSWERS_KEPT_MS, 100, 300);
@@ -129,15 +137,40 @@ fn a_client_with_many_answers_is_dropped_a_bounded_part_at_a_time_its_own_row_la
         shard.apply(retried(put("a", "v"), CLIENT, n, 1));
     }
     let late = 1_000 + ANSWERS_KEPT_MS;
+    let_pass(&mut shard, 1_000, late - 1);
     let mut left = Vec::new();
     while shard.count(RowKind::Client) > 0 {
         shard.apply(at(put("filler", ""), late));
         if left.last() != Some(&shard.count(RowKind::Answer)) {
             left.push(shard.count(RowKind::Answer));
         }
-        assert!(shard.state.applied_index < FIRST_INDEX + 400, "the sweep does not end");
+        assert!(shard.state.applied_index < FIRST_INDEX + 500, "the sweep does not end");
     }
     assert_eq!(left.iter().copied().filter(|left| *left < 200).collect::<Vec<_>>(), vec![136, 72, 8, 0]);
+}
+
+#[test]
+fn a_clock_that_is_set_an_hour_ahead_makes_no_retry_be_applied_twice() {
+    let mut shard = full();
+    let write = |value: &str, sequence| retried(put("key", value), CLIENT, sequence, 1);
+    let first = shard.apply(at(write("1", 1), 1_000));
+    let hour = 3_600_000;
+    sweep(&mut shard, 1_000 + hour, 1, 1);
+    shard.apply(at(put("key", "2"), 1_000 + hour));
+    assert_eq!(shard.apply(at(write("1", 1), 1_001 + hour)), first, "the retry of a second ago");
+    assert_eq!(shard.get("key").unwrap().0, bytes("2"));
+}
+
+#[test]
+fn leaders_whose_clocks_differ_by_an_hour_make_no_retry_be_applied_twice() {
+    let mut shard = full();
+    let first = shard.apply(at(retried(put("key", "1"), CLIENT, 1, 1), 1_000));
+    for term in 0..200 {
+        shard.term = FIRST_TERM + 1 + term;
+        shard.apply(at(put("key", "2"), if term % 2 == 0 { 3_600_000 } else { 1_000 }));
+    }
+    assert_eq!(shard.apply(at(retried(put("key", "1"), CLIENT, 1, 1), 1_000)), first);
+    assert_eq!(shard.get("key").unwrap().0, bytes("2"));
 }
 
 #[test]
