@@ -11,7 +11,11 @@ use crate::{
 };
 
 /// How much work a check may be. It bounds memory as well: a step keeps at most one set of placed operations, of about
-/// 100 bytes.
+/// 100 bytes, and most keep none.
+///
+/// What a key takes grows with its operations, and fast with those that are open at once or unknown. The default is
+/// enough for 10,000 operations of 16 clients on one key that tells its revisions, when 5 % of the writes are unknown.
+/// Spread over more keys, or with fewer unknown, it takes a few steps an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// How often the model may be asked for each key. What was not decided then is a verdict of its own.
@@ -20,7 +24,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { steps_per_key: 2_000_000 }
+        Self { steps_per_key: 5_000_000 }
     }
 }
 

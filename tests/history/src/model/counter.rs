@@ -1,6 +1,6 @@
 //! A counter that is only added to.
 
-use super::{Mark, Model};
+use super::{Mark, Model, Notices};
 use crate::operation::{Action, Answer, Operation, Outcome};
 
 /// The specification of one key.
@@ -33,11 +33,13 @@ impl Model for Counter {
         Some(*state)
     }
 
-    fn needs(&self, operation: &Operation) -> Option<Mark> {
-        match (operation.action, operation.answer()?) {
-            (Action::Add { amount }, Answer::Count(count)) => Some(Some(count.checked_sub(amount)?)),
-            (_, Answer::Count(count)) => Some(Some(*count)),
-            _ => None,
+    fn notices(&self, operation: &Operation) -> Notices {
+        match (operation.action, operation.answer()) {
+            (Action::Add { amount }, Some(Answer::Count(count))) => {
+                count.checked_sub(amount).map_or(Notices::More, |before| Notices::Mark(Some(before)))
+            }
+            (_, Some(Answer::Count(count))) => Notices::Mark(Some(*count)),
+            _ => Notices::More,
         }
     }
 

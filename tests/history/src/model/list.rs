@@ -3,7 +3,7 @@
 //! Every read must be the beginning of the longest one, so the order of what is in that is known, and the state is only
 //! how much of it is there. Behind it nobody read, and any order will do.
 
-use super::{Mark, Model};
+use super::{Mark, Model, Notices};
 use crate::{
     display::Elements,
     operation::{Action, Answer, Operation, Outcome},
@@ -63,12 +63,13 @@ impl Model for List<'_> {
         Some(*state as u64)
     }
 
-    fn needs(&self, operation: &Operation) -> Option<Mark> {
-        match (operation.action, operation.answer()?) {
-            (Action::Append { .. }, Answer::List(list)) => Some(Some(list.len().checked_sub(1)? as u64)),
-            (_, Answer::List(list)) => Some(Some(list.len() as u64)),
+    fn notices(&self, operation: &Operation) -> Notices {
+        let length = match (operation.action, operation.answer()) {
+            (Action::Append { .. }, Some(Answer::List(list))) => list.len().checked_sub(1),
+            (_, Some(Answer::List(list))) => Some(list.len()),
             _ => None,
-        }
+        };
+        length.map_or(Notices::More, |length| Notices::Mark(Some(length as u64)))
     }
 
     fn makes(&self, _: &Operation) -> Option<Mark> {

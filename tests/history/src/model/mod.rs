@@ -12,6 +12,17 @@ use crate::operation::Operation;
 /// A part of a state that tells much: the value of a register or that there is none, the length of a list, a sum.
 pub(crate) type Mark = Option<u64>;
 
+/// What an operation notices of the state before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notices {
+    /// Nothing: it can always come.
+    Nothing,
+    /// It needs this mark.
+    Mark(Mark),
+    /// Something that is more, or less, than a mark.
+    More,
+}
+
 /// A sequential specification.
 ///
 /// A state may stand for several real ones, where something was not told (the revision of a write whose outcome is
@@ -35,8 +46,8 @@ pub(crate) trait Model {
     /// What of a state operations need and make.
     fn mark(&self, state: &Self::State) -> Mark;
 
-    /// The mark that the state before `operation` must have, when its answer tells that.
-    fn needs(&self, operation: &Operation) -> Option<Mark>;
+    /// What `operation` notices of the state before it: whether it can come, and how, depends on that only.
+    fn notices(&self, operation: &Operation) -> Notices;
 
     /// The mark of the state after `operation`, when it is always the same. A mark that no operation makes must never
     /// come back once it is gone.

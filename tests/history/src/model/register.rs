@@ -2,7 +2,7 @@
 //!
 //! Revisions of one key only grow. Where one was not told, the state keeps the smallest that it can be.
 
-use super::{Mark, Model};
+use super::{Mark, Model, Notices};
 use crate::operation::{Action, Answer, Change, Expected, Held, Operation, Outcome};
 
 /// The specification of one key.
@@ -133,13 +133,15 @@ impl Model for Register {
         state.value
     }
 
-    fn needs(&self, operation: &Operation) -> Option<Mark> {
-        match (operation.action, operation.answer()?) {
-            (_, Answer::Held(held) | Answer::NotSwapped(held)) => Some(held.map(|held| held.value)),
-            (Action::CompareAndSet { expected: Expected::Value(value), .. }, _) => Some(Some(value)),
-            (Action::CompareAndSet { expected: Expected::Absent, .. }, _) => Some(None),
-            (_, Answer::Deleted { existed: Some(false), .. }) => Some(None),
-            _ => None,
+    fn notices(&self, operation: &Operation) -> Notices {
+        match (operation.action, operation.answer()) {
+            (_, Some(Answer::Held(held) | Answer::NotSwapped(held))) => Notices::Mark(held.map(|held| held.value)),
+            (Action::CompareAndSet { expected: Expected::Value(value), .. }, _) => Notices::Mark(Some(value)),
+            (Action::CompareAndSet { expected: Expected::Absent, .. }, _) => Notices::Mark(None),
+            (Action::CompareAndSet { .. }, _) => Notices::More,
+            (_, Some(Answer::Deleted { existed: Some(false), .. })) => Notices::Mark(None),
+            (_, Some(Answer::Deleted { existed: Some(true), .. })) => Notices::More,
+            _ => Notices::Nothing,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    model::{Mark, Model},
+    model::{Mark, Model, Notices},
     operation::Operation,
 };
 
@@ -22,7 +22,11 @@ struct Left {
 
 impl Marks {
     pub(crate) fn new<M: Model>(model: &M, operations: &[&Operation]) -> Self {
-        let needs = operations.iter().map(|operation| model.needs(operation)).collect();
+        let needs = |operation: &&Operation| match model.notices(operation) {
+            Notices::Mark(mark) if operation.is_ok() => Some(mark),
+            _ => None,
+        };
+        let needs = operations.iter().map(needs).collect();
         let makes = operations.iter().map(|operation| model.makes(operation)).collect();
         let mut marks = Self { left: HashMap::new(), needs, makes };
         for index in 0..operations.len() as u32 {

@@ -5,7 +5,7 @@
 //! never look twice at the same set of placed operations with the same state (as in Athalye's Porcupine). An operation
 //! with an unknown outcome stays open for ever, and need not be placed at all.
 //!
-//! Five rules leave out branches. Each but the last turns an order that it leaves out into another that it does not:
+//! Six rules leave out branches. Each but the fifth turns an order that it leaves out into another that it does not:
 //!
 //! 1. *At once.* A read (or a condition that did not hold) whose answer fits and tells nothing new is placed at once. In
 //!    any order in which it comes later it can as well come now: all that had to come before it is placed. (Not so a
@@ -19,6 +19,9 @@
 //!
 //! 5. *Gone.* What an answer still needs is not left when no operation can make it again. Such an order has no end.
 //!
+//! 6. *Wanted.* (Registers.) Operations with an unknown outcome are placed only where they lead to one that could come
+//!    next and whose answer does not fit. If it fits before them, it is as well off without them.
+//!
 //! With 1 and 3 a counter with equal amounts takes about as many steps as it has operations, and with 4 a register whose
 //! writes were told their revisions. The search is bounded; that it ran out of steps is a verdict of its own.
 
@@ -26,13 +29,18 @@ mod marks;
 mod plan;
 mod timeline;
 mod visited;
+mod wanted;
 
 use marks::Marks;
 use plan::Plan;
 use timeline::Timeline;
 use visited::Visited;
+use wanted::Wanted;
 
-use crate::{model::Model, operation::Operation};
+use crate::{
+    model::{Model, Notices},
+    operation::Operation,
+};
 
 /// What a search found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,9 +221,13 @@ impl<'a, M: Model> Search<'a, M> {
         steps: &mut u64,
     ) -> Result<Vec<Choice<M::State>>, OutOfSteps> {
         let mut choices = Vec::new();
-        for operation in self.plan.candidates(self.timeline.callable(), unknown) {
-            *steps = steps.checked_sub(1).ok_or(OutOfSteps)?;
+        let mut candidates = self.plan.candidates(self.timeline.callable(), unknown);
+        if unknown {
+            self.keep_wanted(state, before_unknown.is_some(), &mut candidates, steps)?;
+        }
+        for operation in candidates {
             let what = self.operations[operation as usize];
+            *steps = steps.checked_sub(1).ok_or(OutOfSteps)?;
             let Some(after) = self.model.step(state, what) else { continue };
             let choice = Choice { operation, after };
             if self.is_at_once(&choice, state) {
@@ -231,6 +243,31 @@ impl<'a, M: Model> Search<'a, M> {
             }
         }
         Ok(choices)
+    }
+
+    /// Leaves those of `unknown` that rule 6 allows, and behind another of them those that can notice it.
+    fn keep_wanted(
+        &mut self,
+        state: &M::State,
+        must_notice: bool,
+        unknown: &mut Vec<u32>,
+        steps: &mut u64,
+    ) -> Result<(), OutOfSteps> {
+        let mut wanted = Wanted::default();
+        for operation in self.plan.candidates(self.timeline.callable(), false) {
+            *steps = steps.checked_sub(1).ok_or(OutOfSteps)?;
+            let what = self.operations[operation as usize];
+            if self.model.step(state, what).is_none() {
+                wanted.add(self.model.notices(what));
+            }
+        }
+        let operations = self.operations;
+        wanted.add_makers(self.model, unknown.iter().map(|operation| operations[*operation as usize]));
+        unknown.retain(|operation| {
+            let what = operations[*operation as usize];
+            wanted.is_made_by(self.model, what) && !(must_notice && self.model.notices(what) == Notices::Nothing)
+        });
+        Ok(())
     }
 
     /// Whether rule 1 places it.
