@@ -49,6 +49,7 @@ mod tests {
             draining: false,
             domains: Default::default(),
             silent_for_ms: 0,
+            heard: true,
             read_only: false,
             leaders_away: false,
         };

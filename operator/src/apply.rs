@@ -3,7 +3,7 @@
 
 use granary_common::limits::FEATURE_LEVEL;
 use granary_planner::{
-    observed::{Disk, Place},
+    observed::{Disk, Place, Process},
     plan::{Move, Plan, Step},
 };
 use granary_proto::{
@@ -124,10 +124,28 @@ impl Applier<'_> {
                 self.order(Order::TransferLeaders(back)).await?;
                 self.order(Order::ReleaseStop(*node)).await?;
             }
-            Step::RestartPlace { index } => self.substrate.restart(*index).await?,
-            Step::RetirePlace { index } => self.substrate.retire(*index).await?,
+            Step::RestartPlace { index } => self.restart(*index).await?,
+            Step::RetirePlace { index } => {
+                self.fence.confirm(self.admin, &self.sight.members()).await?;
+                self.substrate.retire(*index).await?;
+            }
         }
         Ok(None)
+    }
+
+    /// What runs goes only by an order of the process that works on the cluster now; one that was overtaken in the middle
+    /// of its round may have slept for long. While the cluster does not answer only what runs nothing goes.
+    async fn restart(&mut self, index: u32) -> Result<(), ApplyError> {
+        if self.sight.observed.cluster.fresh().is_some() {
+            self.fence.confirm(self.admin, &self.sight.members()).await?;
+        }
+        let place = self.sight.observed.places.iter().find(|place| place.index == index);
+        if place.is_some_and(|place| place.process.fresh() == Some(&Process::Starting)) {
+            self.substrate.restart_starting(index).await?;
+        } else {
+            self.substrate.restart(index).await?;
+        }
+        Ok(())
     }
 
     async fn order(&mut self, order: Order) -> Result<(), ApplyError> {
@@ -182,6 +200,10 @@ impl Applier<'_> {
         let request = bootstrap(cluster_id, &kept);
         for founder in &kept.founders {
             let (_, address) = self.place(founder.index)?;
+            // Another process may have found the disks wiped and begun anew since: two contents would be two clusters.
+            if self.substrate.keep_founding(kept.clone(), false).await? != kept {
+                return Err(ApplyError::Missing("another process has begun to found the cluster anew".into()));
+            }
             self.admin.bootstrap(&address, request.clone()).await?;
             crash::after("bootstrap");
         }
@@ -212,8 +234,12 @@ impl Applier<'_> {
             feature_level: FEATURE_LEVEL,
         };
         // While none has accepted, disks may have been wiped and addresses changed: what is seen now replaces what was
-        // kept. From the first that accepted on, all must get what it got.
-        let kept = self.substrate.keep_founding(seen.clone(), all_blank).await?;
+        // kept when this round looked, and nothing that another process has kept since. From the first that accepted on,
+        // all must get what it got.
+        let mut kept = self.substrate.keep_founding(seen.clone(), false).await?;
+        if all_blank && kept != seen && self.sight.founding.as_ref() == Some(&kept) {
+            kept = self.substrate.keep_founding(seen.clone(), true).await?;
+        }
         for founder in &kept.founders {
             let now = seen.founders.iter().find(|now| now.index == founder.index);
             if now.is_none_or(|now| now.uuid != founder.uuid) {

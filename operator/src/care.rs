@@ -68,6 +68,7 @@ mod tests {
             draining: false,
             domains: Default::default(),
             silent_for_ms: 0,
+            heard: true,
             read_only: false,
             leaders_away: false,
         };

@@ -200,6 +200,7 @@ fn node_of(node: &map::Node, state: &GetClusterStateResponse) -> Node {
         domains: Domains { zone: domains.zone, machine: domains.machine },
         // What its leader has not heard of at all is silent for as long as that one leads.
         silent_for_ms: live.map_or(state.leading_for_ms, |live| live.silent_for_ms),
+        heard: live.is_some_and(|live| live.heard),
         read_only: live.is_some_and(|live| live.read_only),
         leaders_away: node.leaders_away_until_ms > unix_ms(),
     }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use granary_crds::{StorageClusterSpec, parse, status::Phase};
 use granary_operator::{
     node_admin::AdminError,
-    reconcile::{LoopError, Reconciler, Round},
+    reconcile::{LoopError, Reconciler, Round, preview},
+    substrate::Substrate as _,
 };
+use granary_planner::plan::Step;
 
 use self::world::World;
 
@@ -150,4 +152,45 @@ async fn a_node_that_a_person_wants_drained_is_emptied_and_filled_again_when_the
     settle(&world, &spec(5), None).await;
     assert!(world.state.lock().replicas(4) > 0);
     assert_balanced(&world);
+}
+
+#[tokio::test]
+async fn a_process_that_was_overtaken_within_its_round_gives_no_place_up() {
+    let world = Arc::new(World::default());
+    settle(&world, &spec(4), None).await;
+    let mut old = reconciler(&world);
+    old.round(&spec(5), 1, None).await.unwrap();
+    // The place is not needed any more, and to give it up is no order to the nodes.
+    let look = world.look().await.unwrap();
+    let (_, _, plan) = preview(&spec(4), &look, world.as_ref()).await;
+    let steps: Vec<Step> = plan.steps.into_iter().map(|planned| planned.step).collect();
+    assert!(matches!(steps[..], [Step::RetirePlace { .. }]), "{steps:?}");
+    let places = world.state.lock().places.len();
+    world.state.lock().token += 1;
+    let error = old.round(&spec(4), 1, None).await.unwrap_err();
+    assert!(matches!(error, LoopError::TakenOver(_)), "{error}");
+    assert_eq!(world.state.lock().places.len(), places);
+}
+
+#[tokio::test]
+async fn what_another_process_has_kept_of_the_founding_since_this_one_looked_is_not_replaced_or_passed_over() {
+    let counting = Arc::new(World::default());
+    let mut first = reconciler(&counting);
+    while counting.state.lock().founding.is_none() {
+        first.round(&spec(3), 1, None).await.unwrap();
+    }
+    let mut theirs = counting.state.lock().founding.clone().expect("kept");
+    theirs.founders[0].uuid = "an empty disk of before".into();
+
+    let world = Arc::new(World::default());
+    let mut late = reconciler(&world);
+    while world.state.lock().places.len() < 3 {
+        late.round(&spec(3), 1, None).await.unwrap();
+    }
+    world.state.lock().other_founding = Some(theirs.clone());
+    let round = late.round(&spec(3), 1, None).await.unwrap();
+    assert!(round.error.is_some_and(|error| error.contains("was chosen to found the cluster")));
+    let state = world.state.lock();
+    assert_eq!(state.founding.as_ref(), Some(&theirs));
+    assert!(state.places.values().all(|node| node.id == 0), "a founder was told another content");
 }

@@ -221,6 +221,14 @@ pub(crate) fn create_shards(view: &View<'_>, plan: &mut Plan) {
         plan.wait(WaitingReason::NodesStarting, message);
         return;
     }
+    // Why a node is lost may not be seen in this round: the first copies go to nodes that are there.
+    let unheard: Vec<_> = view.unheard().map(|node| view.named(node.id)).collect();
+    if !unheard.is_empty() {
+        let shards = count(view.cluster.shard_count as usize, "shard");
+        let message = format!("{shards} are created when every node is heard: {} is not", list(&unheard));
+        plan.wait(WaitingReason::NodesStarting, message);
+        return;
+    }
     let placements = placement::first(&active, view.cluster.shard_count, view.cluster.replication_factor as usize);
     let reason = format!(
         "{} with {} each on {}",

@@ -146,6 +146,8 @@ pub struct Node {
     pub domains: Domains,
     /// ms since the meta shard's leader last heard it (bounded by how long that one leads).
     pub silent_for_ms: u64,
+    /// Whether that leader has heard it at all; a new one may not have yet, and then it is not known whether it is there.
+    pub heard: bool,
     /// Whether it refuses writes because its disk is nearly full.
     pub read_only: bool,
     /// Whether the meta shard keeps leaders away from it now.

@@ -138,8 +138,11 @@ fn grow(view: &View<'_>, plan: &mut Plan) {
         let named = view.cluster.nodes.iter().any(|node| node.name == place.name);
         match place.disk.fresh() {
             _ if stopped && !named => {
-                let reason = format!("the process of {} is stopped, and {} short", place.name, count(missing, "node"));
-                plan.step(Step::StartNode { index: place.index }, reason);
+                let (step, short) = (Step::StartNode { index: place.index }, count(missing, "node"));
+                // One whose disk is not known is started for that alone.
+                if !plan.steps.iter().any(|planned| planned.step == step) {
+                    plan.step(step, format!("the process of {} is stopped, and {short} short", place.name));
+                }
                 awaited += 1;
             }
             Some(Disk::Blank { uuid: Some(_) }) => {

@@ -62,7 +62,7 @@ impl<'a> View<'a> {
     pub fn standing(&self, node: &Node) -> Standing {
         if node.silent_for_ms >= SILENT_MS {
             Standing::Silent
-        } else if node.silent_for_ms > HEARD_MS || !self.runs(node) {
+        } else if node.silent_for_ms > HEARD_MS || !node.heard || !self.runs(node) {
             Standing::Down
         } else if self.behind(node).next().is_some() {
             Standing::Behind

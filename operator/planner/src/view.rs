@@ -133,9 +133,10 @@ impl<'a> View<'a> {
         self.cluster.nodes.iter().filter(|node| self.is_silent(node))
     }
 
-    /// Nodes that are not heard just now, not lost.
+    /// Nodes that are not heard just now, or not yet by a new leader; not lost.
     pub fn unheard(&self) -> impl Iterator<Item = &'a Node> {
-        self.cluster.nodes.iter().filter(|node| node.silent_for_ms > HEARD_MS && !self.is_lost(node.id))
+        let unheard = |node: &&Node| !node.heard || node.silent_for_ms > HEARD_MS;
+        self.cluster.nodes.iter().filter(unheard).filter(|node| !self.is_lost(node.id))
     }
 
     /// Whether a node is silent long enough to get nothing new, and not lost.

@@ -23,6 +23,7 @@ fn moment(places: &[u32], nodes: &[(u64, bool)], steps: Vec<Step>) -> Moment {
         draining: *draining,
         domains: Domains::default(),
         silent_for_ms: 0,
+        heard: true,
         read_only: false,
         leaders_away: false,
     };

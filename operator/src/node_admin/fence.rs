@@ -99,6 +99,18 @@ impl Fence {
         }
     }
 
+    /// Whether this process still is the one that works on the cluster, by the nodes' word just now: to be asked before a
+    /// step that takes something away and that no token guards.
+    ///
+    /// # Errors
+    /// [`AdminError::TakenOver`], which is final; the nodes cannot be asked, and then nobody knows.
+    pub async fn confirm(&mut self, admin: &dyn NodeAdmin, peers: &[String]) -> Result<(), AdminError> {
+        let ours = self.token(admin, peers).await?;
+        let state = admin.cluster_state(peers).await?;
+        let (theirs, installation) = (state.operator_token, state.operator_installation);
+        if theirs > ours { Err(AdminError::TakenOver { ours, theirs, installation }) } else { Ok(()) }
+    }
+
     /// Gives an order. When it is refused, tells whether that is because another process has taken over.
     ///
     /// # Errors

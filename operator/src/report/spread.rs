@@ -31,6 +31,7 @@ mod tests {
             draining: false,
             domains: Domains { zone: String::new(), machine: machine.into() },
             silent_for_ms: 0,
+            heard: true,
             read_only: false,
             leaders_away: false,
         };

@@ -41,6 +41,7 @@ fn whole() -> Sight {
         draining: false,
         domains: Domains::default(),
         silent_for_ms: 0,
+        heard: true,
         read_only: false,
         leaders_away: false,
     };

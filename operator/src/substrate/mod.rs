@@ -195,6 +195,11 @@ pub trait Substrate: Send + Sync {
     /// Sends the process at the place away and starts it anew as the spec now asks, on the same disk. Only after the
     /// nodes allowed it, or when none of its code runs.
     async fn restart(&self, index: u32) -> Result<(), SubstrateError>;
+    /// The same for a process that was seen on its way up: does nothing when it has come up since, as what runs goes by
+    /// the nodes' leave only.
+    async fn restart_starting(&self, index: u32) -> Result<(), SubstrateError> {
+        self.restart(index).await
+    }
     /// Looks after all that is not a step of a plan: what every cluster has beside its places, sizes, budgets, what was
     /// left half done. Called once a round, not while paused. Returns what a person should know.
     async fn upkeep(&self, _care: &Care) -> Result<Vec<Problem>, SubstrateError> {

@@ -37,6 +37,8 @@ pub struct State {
     pub cluster_id: Option<String>,
     pub founded: bool,
     pub founding: Option<Founding>,
+    /// What another process keeps of the founding right before this one does.
+    pub other_founding: Option<Founding>,
     pub places: BTreeMap<u32, Node>,
     pub draining_wishes: Vec<u64>,
     bootstrap: Option<BootstrapRequest>,
@@ -46,6 +48,8 @@ pub struct State {
     next_replica: u64,
     next_uuid: u64,
     pub token: u64,
+    /// Process that the token was given to.
+    process: String,
 }
 
 /// A place and the node on its disk.
@@ -208,6 +212,9 @@ impl Substrate for World {
 
     async fn keep_founding(&self, founding: Founding, replace: bool) -> Result<Founding, SubstrateError> {
         let mut state = self.state.lock();
+        if let Some(other) = state.other_founding.take() {
+            state.founding = Some(other);
+        }
         let kept = match state.founding.clone() {
             Some(kept) if !replace => kept,
             _ => founding,
@@ -304,10 +311,13 @@ impl NodeAdmin for World {
         })
     }
 
-    async fn acquire(&self, _: &[String], _: AcquireOperatorRequest) -> Result<u64, AdminError> {
+    async fn acquire(&self, _: &[String], request: AcquireOperatorRequest) -> Result<u64, AdminError> {
         let mut state = self.state.lock();
-        state.token += 1;
-        state.burn().map_err(killed)?;
+        if state.process != request.process {
+            state.process = request.process;
+            state.token += 1;
+            state.burn().map_err(killed)?;
+        }
         Ok(state.token)
     }
 

@@ -186,7 +186,8 @@ impl World {
         assert!(matches!(place.disk, Seen::Fresh(Disk::Blank { uuid: Some(_) })), "not blank: {place:?}");
         place.disk = Seen::Fresh(Disk::Member { cluster_id: ID.to_owned(), node_id: id });
         let (name, domains) = (place.name.clone(), place.domains.clone());
-        Node { id, name, draining: false, domains, silent_for_ms: 0, read_only: false, leaders_away: false }
+        let (draining, read_only, leaders_away) = (false, false, false);
+        Node { id, name, draining, domains, silent_for_ms: 0, heard: true, read_only, leaders_away }
     }
 
     fn step(&mut self, step: &Step) {
@@ -344,7 +345,7 @@ impl World {
         let mut lost = false;
         for node in self.cluster().nodes.iter_mut().filter(|node| dead.contains(&node.id)) {
             node.silent_for_ms += ROUND_MS;
-            lost |= (limit..limit + ROUND_MS).contains(&node.silent_for_ms);
+            lost |= (limit..limit.saturating_add(ROUND_MS)).contains(&node.silent_for_ms);
         }
         if lost {
             self.new_era();

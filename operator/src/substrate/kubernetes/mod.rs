@@ -143,6 +143,10 @@ impl Substrate for Kubernetes {
         places::restart(self, index).await
     }
 
+    async fn restart_starting(&self, index: u32) -> Result<(), SubstrateError> {
+        places::restart_starting(self, index).await
+    }
+
     async fn retire(&self, index: u32) -> Result<(), SubstrateError> {
         places::retire(self, index).await
     }

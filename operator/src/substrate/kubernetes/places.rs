@@ -1,6 +1,9 @@
 //! Places: a claim and a StatefulSet each. Made with POST, so that nothing that is there is ever overwritten; taken away
 //! by uid, so that nothing made since is ever hit.
 
+use std::sync::Arc;
+
+use granary_planner::observed::Process;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{PersistentVolumeClaim, Pod},
@@ -15,6 +18,7 @@ use super::{
     memory::{CLAIM, SET},
     names::{self, CLUSTER_ID, REMOVED},
     objects,
+    pods::process,
 };
 use crate::substrate::{Problem, Start, SubstrateError};
 
@@ -63,15 +67,26 @@ pub async fn start(of: &Kubernetes, index: u32) -> Result<Start, SubstrateError>
 
 /// Deletes the pod, by uid; its set makes it anew. Whatever the pod has to hand over it does while it ends.
 pub async fn restart(of: &Kubernetes, index: u32) -> Result<(), SubstrateError> {
-    let pods = by_index(of.caches.pods(&of.objects.name, &of.name));
-    let sets = by_index(of.caches.sets(&of.objects.name, &of.name));
-    match (sets.get(&index), pods.get(&index)) {
-        // Judged once more: one that was made since this round looked is as it shall be.
-        (Some(set), Some(pod)) if outdated(set, pod).is_some() && pod.metadata.deletion_timestamp.is_none() => {
-            of.objects.delete::<Pod>(pod, false).await
-        }
-        _ => Ok(()),
+    match to_restart(of, index) {
+        Some(pod) => of.objects.delete::<Pod>(&pod, false).await,
+        None => Ok(()),
     }
+}
+
+/// The same for a pod in which no process ran: with its resourceVersion, so that one that runs by now stays.
+pub async fn restart_starting(of: &Kubernetes, index: u32) -> Result<(), SubstrateError> {
+    let starts = |pod: &Arc<Pod>| process(Some(pod.as_ref())).fresh() == Some(&Process::Starting);
+    match to_restart(of, index).filter(starts) {
+        Some(pod) => of.objects.delete::<Pod>(&pod, true).await,
+        None => Ok(()),
+    }
+}
+
+/// Judged once more: one that was made since this round looked is as it shall be.
+fn to_restart(of: &Kubernetes, index: u32) -> Option<Arc<Pod>> {
+    let pod = by_index(of.caches.pods(&of.objects.name, &of.name)).remove(&index)?;
+    let set = by_index(of.caches.sets(&of.objects.name, &of.name)).remove(&index)?;
+    (outdated(&set, &pod).is_some() && pod.metadata.deletion_timestamp.is_none()).then_some(pod)
 }
 
 /// Marks the claim, so that this place is never started again, and deletes the set. What then becomes of the claim is
