@@ -64,6 +64,10 @@ pub(crate) struct Group {
     node: RawNode<MemLog>,
     /// As of the last membership entry handed to the applier (or the snapshot); version 0: no state yet.
     group: map::Group,
+    /// Index of the entry that made it; 0: it was on the disk at the start, or came with a snapshot.
+    group_index: u64,
+    /// Who went with it, and is to be told.
+    removed: Vec<(u64, NodeId)>,
     target: map::Target,
     /// What the map says of the group: whom to ask when all own peers are gone.
     map_group: map::Group,
@@ -146,6 +150,8 @@ impl Group {
             own_node: config.node,
             node,
             group: recovered.group,
+            group_index: 0,
+            removed: Vec::new(),
             target: map::Target::default(),
             map_group: map::Group::default(),
             seen_nodes: BTreeMap::new(),
@@ -254,6 +260,7 @@ impl Group {
         self.purge_due |= (self.ticks + self.tick_offset).is_multiple_of(config.heartbeat_ticks as u64);
         self.retry_reads(config);
         self.expire_snapshot(out);
+        self.tell_removed(now_ns, out);
         if self.leads() {
             self.heard_tick = self.ticks;
             if (self.ticks + self.tick_offset).is_multiple_of(config.heartbeat_ticks as u64) {
@@ -413,6 +420,7 @@ impl Group {
     pub(crate) fn installed(&mut self, group: map::Group, now_ns: u64, out: &mut Actions) {
         let Some(installing) = self.installing.take() else { return };
         self.group = group;
+        self.group_index = 0;
         self.synced_term = installing.term;
         self.node.on_persist_ready(installing.ready);
         self.node.advance_apply_to(installing.index);

@@ -90,7 +90,7 @@ impl Group {
         }
         self.node.advance_append_async(ready);
         self.send(messages, now_ns, out);
-        self.hand_out(committed, now_ns, out);
+        self.hand_out(committed, out);
         let term = writes.then_some(self.node.raft.term);
         if writes {
             let held = self.send_what_claims_nothing(held, now_ns, out);
@@ -159,7 +159,7 @@ impl Group {
         self.node.advance_append_async(ready);
     }
 
-    fn hand_out(&mut self, committed: Vec<Entry>, now_ns: u64, out: &mut Actions) {
+    fn hand_out(&mut self, committed: Vec<Entry>, out: &mut Actions) {
         if committed.is_empty() || self.data_lost {
             return;
         }
@@ -172,7 +172,7 @@ impl Group {
                     EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
                         let before = self.group.clone();
                         let change = self.change_membership(&entry);
-                        self.tell_removed(&before, now_ns, out);
+                        self.note_removed(&before);
                         change
                     }
                 };
@@ -201,7 +201,9 @@ impl Group {
                 let conf_state = convert::conf_state_from_raft(&conf);
                 let group: MapGroup = membership::group_after(&self.group, &change, &conf_state);
                 self.group = group.clone();
+                self.group_index = entry.index;
                 self.note_voters();
+                self.step_down_when_out();
                 self.settled_at = None;
                 Some(MembershipChange { conf_state, group })
             }
@@ -210,6 +212,16 @@ impl Group {
                 tracing::error!(shard = self.shard.0, index = entry.index, %error, "a membership change does not fit");
                 None
             }
+        }
+    }
+
+    /// Who is out by now neither leads nor wins with votes it asked for: `raft` has no place for it as leader, ends the
+    /// process at its next commit, and drops what it proposes. It came to lead within the change that took it out.
+    fn step_down_when_out(&mut self) {
+        let raft = &mut self.node.raft;
+        let votes = self.voters.iter().any(|half| half.contains(&self.replica.0));
+        if !votes && raft.state != StateRole::Follower {
+            raft.become_follower(raft.term, raft::INVALID_ID);
         }
     }
 

@@ -99,8 +99,12 @@ impl Group {
 
     fn change(&mut self, steps: Vec<MembershipStep>) {
         let (context, change) = membership::proposal(steps);
-        // Dropped (no room, transfer under way): the next tick asks again.
-        let _ = self.node.propose_conf_change(context, change);
+        let pending = self.node.raft.pending_conf_index;
+        if self.node.propose_conf_change(context, change).is_err() {
+            // Dropped (no room, transfer under way): the next tick asks again. Raft takes it for pending all the same, until
+            // something else is written: in a shard without writes, forever.
+            self.node.raft.pending_conf_index = pending;
+        }
     }
 
     pub(crate) fn transfer(&mut self, to: NodeId) {

@@ -1,5 +1,8 @@
 //! Who is out: notices between replicas of one shard, since Raft does not tell one that it was removed, and what the
 //! map alone may decide.
+//!
+//! A replica that is told goes for good. So it is told only what a power cut cannot take back from who tells it: applied
+//! state is synced late, and those that stay could come back with the membership before, which needs its vote.
 
 use granary_common::NodeId;
 use granary_proto::{
@@ -28,7 +31,7 @@ impl Group {
 
     /// Tells a replica that is not in this group who is.
     pub(super) fn tell_group(&mut self, (to, to_node): (u64, NodeId), now_ns: u64, out: &mut Actions) {
-        if self.last_notice_tick.is_some_and(|last| self.ticks < last + NOTICE_TICKS / 10) {
+        if !self.group_is_durable() || self.last_notice_tick.is_some_and(|last| self.ticks < last + NOTICE_TICKS / 10) {
             return;
         }
         self.last_notice_tick = Some(self.ticks);
@@ -70,7 +73,7 @@ impl Group {
     ) {
         let Some(theirs) = &notice.group else { return };
         if notice.question {
-            if self.group.version >= theirs.version && !named(&self.group, from) {
+            if self.group.version >= theirs.version && !named(&self.group, from) && self.group_is_durable() {
                 self.send_notice((from, from_node), false, now_ns, out);
             }
         } else if to == self.replica.0 && self.is_news_of_being_out(theirs, applied) {
@@ -106,13 +109,26 @@ impl Group {
         !self.told_out.is_empty() || (self.group.version > 0 && !named(&self.group, self.replica.0))
     }
 
+    /// Whether the group as it is now would be found again behind a power cut.
+    fn group_is_durable(&self) -> bool {
+        self.durable >= self.group_index
+    }
+
+    /// Notes who is out by the change that has just been handed out.
+    pub(super) fn note_removed(&mut self, before: &map::Group) {
+        let gone = before.replicas.iter().filter(|replica| !named(&self.group, replica.id));
+        self.removed.extend(gone.map(|replica| (replica.id, NodeId(replica.node_id))));
+    }
+
     /// Raft does not tell a replica that it was taken out: its leader does, once; a lost word is asked for later.
-    pub(super) fn tell_removed(&self, before: &map::Group, now_ns: u64, out: &mut Actions) {
-        if !self.leads() {
+    pub(super) fn tell_removed(&mut self, now_ns: u64, out: &mut Actions) {
+        if self.removed.is_empty() || !self.group_is_durable() {
             return;
         }
-        for gone in before.replicas.iter().filter(|replica| !named(&self.group, replica.id)) {
-            self.send_notice((gone.id, NodeId(gone.node_id)), false, now_ns, out);
+        for to in std::mem::take(&mut self.removed) {
+            if self.leads() {
+                self.send_notice(to, false, now_ns, out);
+            }
         }
     }
 
