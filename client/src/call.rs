@@ -67,6 +67,7 @@ pub(crate) async fn call(
         deadline: started + timeout,
         timeout,
         patience: core.options.patience,
+        turn: rand::random::<u8>().into(),
         tries: 0,
         stale: 0,
         election: Backoff::election(),
@@ -87,6 +88,8 @@ struct Call<'a> {
     deadline: Instant,
     timeout: Duration,
     patience: Duration,
+    /// Where it begins to look for a leader, so that calls spread.
+    turn: usize,
     /// Nodes tried since the last wait.
     tries: usize,
     /// Replicas that were not fresh enough.
@@ -173,7 +176,7 @@ impl Call<'_> {
                     if memory.leader().is_some_and(|node| routes.link(node).is_some()) {
                         continue;
                     }
-                    if let Some((node, link)) = routes.next_replica(shard) {
+                    if let Some((node, link)) = routes.probe(shard, self.turn, self.tries) {
                         return (node, link, permit.ok());
                     }
                     // The map names replicas on nodes that it does not list: it is between two changes.

@@ -115,6 +115,11 @@ impl Link {
         is_slow || state.pause.as_ref().is_some_and(|(until, _)| *until > Instant::now())
     }
 
+    /// Whether its stream stands, as far as is known.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.lock().pipe.as_ref().is_some_and(|pipe| !pipe.is_broken())
+    }
+
     /// Whether a connection stood once.
     pub(crate) fn has_worked(&self) -> bool {
         self.worked.load(Ordering::Relaxed)

@@ -156,14 +156,25 @@ impl Routes {
         self.links.values()
     }
 
-    /// A replica's node to ask next: each in turn, those that did not just fail first.
+    /// A replica's node for a read that any may answer: each in turn, those that did not just fail first.
     pub(crate) fn next_replica(&self, shard: &Shard) -> Option<(u64, Arc<Link>)> {
         let turn = shard.memory.turn.fetch_add(1, Ordering::Relaxed);
-        let in_turn = |offset: usize| {
-            let node = shard.nodes[(turn.wrapping_add(offset)) % shard.nodes.len()];
+        self.in_turn(shard, turn).min_by_key(|(_, link)| link.is_suspect())
+    }
+
+    /// The node to ask for the leader after `tried` others: first those with an open stream, from the `turn`th on, at the
+    /// end those that just failed. A node that went away a moment ago may not even refuse a connection.
+    pub(crate) fn probe(&self, shard: &Shard, turn: usize, tried: usize) -> Option<(u64, Arc<Link>)> {
+        let mut nodes: Vec<_> = self.in_turn(shard, turn).collect();
+        nodes.sort_by_key(|(_, link)| (link.is_suspect(), !link.is_open()));
+        let next = tried % nodes.len().max(1);
+        nodes.into_iter().nth(next)
+    }
+
+    fn in_turn(&self, shard: &Shard, turn: usize) -> impl Iterator<Item = (u64, Arc<Link>)> {
+        (0..shard.nodes.len()).filter_map(move |offset| {
+            let node = shard.nodes[turn.wrapping_add(offset) % shard.nodes.len()];
             self.links.get(&node).map(|link| (node, link.clone()))
-        };
-        let mut candidates = (0..shard.nodes.len()).filter_map(in_turn);
-        candidates.clone().find(|(_, link)| !link.is_suspect()).or_else(|| candidates.next())
+        })
     }
 }

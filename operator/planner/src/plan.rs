@@ -212,7 +212,7 @@ pub struct Degraded {
     pub message: String,
 }
 
-/// The closed set of reasons for Degraded.
+/// The closed set of reasons for Degraded; of several the first of this order is the one to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum DegradedReason {
     /// A shard has lost its quorum for good.
@@ -225,10 +225,10 @@ pub enum DegradedReason {
     ForeignDisk,
     /// The spec changed what is fixed at creation.
     SpecConflict,
+    /// A node that was started anew does not come back: no other is started anew until it does.
+    RestartStuck,
     /// A node is not heard, hung or cut off.
     NodeSilent,
     /// A node refuses writes, as its disk is nearly full.
     DiskFull,
-    /// A node that was started anew does not come back: no other is started anew until it does.
-    RestartStuck,
 }

@@ -19,9 +19,9 @@ use crate::substrate::{
 };
 
 /// How often the one that stands aside renews its note.
-const RENEW: Duration = Duration::from_secs(60);
+const RENEW: Duration = Duration::from_secs(20);
 /// A note that was not renewed for so long is old: whoever wrote it is gone.
-const OLD: Duration = Duration::from_secs(150);
+const OLD: Duration = Duration::from_secs(50);
 
 /// What one operator knows of notes on one object.
 #[derive(Default)]
@@ -64,7 +64,7 @@ impl Notes {
         if now - since < OLD { Note::Other(installation.to_owned()) } else { Note::Old }
     }
 
-    /// Leaves a note as `own`, the installation that was refused. Not more than once a minute.
+    /// Leaves a note as `own`, the installation that was refused. Not more than once in [`RENEW`].
     ///
     /// # Errors
     /// The API server did not take it; try again in the next round.

@@ -22,14 +22,16 @@ use crate::{clock::unix_ms, report::conditions, substrate::kubernetes::names::MA
 pub async fn tell(client: Client, pod: String, broken: InvalidObject) {
     let meta = &broken.metadata;
     let (name, namespace) = (meta.name.clone().unwrap_or_default(), meta.namespace.clone().unwrap_or_default());
+    let resource = ApiResource::erase::<StorageCluster>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
+    let found = api.get(&name).await.ok();
+    let problem = found.as_ref().and_then(problem).unwrap_or(broken.error);
     let message = format!(
-        "this StorageCluster cannot be read ({}): nothing is changed until it is put right or applied again",
-        broken.error
+        "this StorageCluster cannot be read ({problem}): nothing is changed until it is put right or applied again"
     );
     let about = DynamicObject { metadata: meta.clone(), types: None, data: json!({}) };
-    let resource = ApiResource::erase::<StorageCluster>(&());
     let news = News::new(Reason::InvalidSpec, message.clone());
-    Announcer::new(client.clone(), pod).publish(&about.object_ref(&resource), [news]).await;
+    Announcer::new(client, pod).publish(&about.object_ref(&resource), [news]).await;
 
     let now_ms = i64::try_from(unix_ms()).unwrap_or(i64::MAX);
     let status = conditions::blind(None, "InvalidSpec", &message, 0, now_ms);
@@ -37,9 +39,31 @@ pub async fn tell(client: Client, pod: String, broken: InvalidObject) {
     let counts =
         StorageClusterStatus { phase: Phase::Degraded, conditions: degraded, ..StorageClusterStatus::default() };
     let patch = json!({ "metadata": { "uid": meta.uid }, "status": counts });
-    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     if let Err(error) = api.patch_status(&name, &params, &Patch::Merge(patch)).await {
         tracing::debug!(%error, name, namespace, "its status was not written");
+    }
+}
+
+/// Which field it is that cannot be read, and why.
+fn problem(object: &DynamicObject) -> Option<String> {
+    let object = serde_json::to_value(object).ok()?;
+    let error = serde_path_to_error::deserialize::<_, StorageCluster>(object).err()?;
+    Some(format!("{}: {}", error.path(), error.inner()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_field_that_cannot_be_read_is_named() {
+        let object = json!({
+            "apiVersion": "granary.io/v1alpha1", "kind": "StorageCluster",
+            "metadata": {"name": "broken"}, "spec": {"replicas": "three", "image": "granary:1"}
+        });
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        let problem = problem(&object).unwrap();
+        assert!(problem.starts_with("spec.replicas: ") && problem.contains("three"), "{problem}");
     }
 }

@@ -105,10 +105,10 @@ fn progress(status: &StorageClusterStatus) -> String {
     }
 }
 
-/// The reason of the condition Degraded and its message: the cluster's own trouble first, then the substrate's, then
-/// what went wrong in this round.
+/// The reason of the condition Degraded and its message: the cluster's own worst trouble first, then the substrate's,
+/// then what went wrong in this round.
 fn problem(facts: &Facts<'_>) -> (String, Option<String>) {
-    if let Some(degraded) = facts.plan.degraded.first() {
+    if let Some(degraded) = facts.plan.degraded.iter().min_by_key(|degraded| degraded.reason) {
         (format!("{:?}", degraded.reason), Some(degraded.message.clone()))
     } else if let Some(problem) = facts.problems.first() {
         (problem.reason.to_owned(), Some(problem.message.clone()))

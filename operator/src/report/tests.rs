@@ -98,6 +98,16 @@ fn condition<'a>(status: &'a StorageClusterStatus, type_: &str) -> &'a Condition
 }
 
 #[test]
+fn of_two_troubles_the_condition_names_the_one_to_look_at_whatever_order_they_were_found_in() {
+    let said = |reason| Degraded { reason, message: format!("about {reason:?}") };
+    let found = vec![said(DegradedReason::NodeSilent), said(DegradedReason::RestartStuck)];
+    let status = of(&whole(), &Plan { degraded: found, ..Plan::default() }, 1_000, None);
+    let degraded = condition(&status, "Degraded");
+    assert_eq!((degraded.reason.as_str(), degraded.message.as_str()), ("RestartStuck", "about RestartStuck"));
+    assert_eq!(status.waiting, ["NodeSilent: about NodeSilent", "RestartStuck: about RestartStuck"]);
+}
+
+#[test]
 fn a_cluster_with_nothing_to_do_and_every_shard_whole_is_ready() {
     let status = of(&whole(), &Plan::default(), 1_000, None);
     assert_eq!(status.phase, Phase::Ready);

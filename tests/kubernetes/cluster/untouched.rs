@@ -50,12 +50,14 @@ impl Cluster {
 
     /// Waits until a line of `status.waiting` begins with this word; gives the line.
     pub async fn waits(&self, word: &str) -> Result<String> {
-        let line = |cluster: &StorageCluster| {
-            let mut lines = cluster.status.iter().flat_map(|status| &status.waiting);
-            lines.find(|line| line.starts_with(&format!("{word}: "))).cloned()
+        let lines = |cluster: &StorageCluster| {
+            let lines = cluster.status.iter().flat_map(|status| &status.waiting);
+            lines.filter(|line| line.starts_with(&format!("{word}: "))).cloned().collect::<Vec<_>>().join("\n")
         };
-        let wanted = |cluster: &StorageCluster| line(cluster).map(drop).ok_or_else(|| "it does not".to_owned());
+        let wanted = |cluster: &StorageCluster| {
+            if lines(cluster).is_empty() { Err("it does not".to_owned()) } else { Ok(()) }
+        };
         let found = self.wait_for(&format!("waiting for {word}"), LIMIT, wanted).await?;
-        Ok(line(&found).unwrap_or_default())
+        Ok(lines(&found))
     }
 }

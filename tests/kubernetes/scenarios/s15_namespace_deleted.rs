@@ -46,6 +46,11 @@ async fn deleted(scene: &Scene) -> Result<Figures> {
     cluster.ready(3).await?;
     let load = Load::store(&cluster.client().await?, 20).await?;
     let writer = cluster.writer(PAUSE).await?;
+    until("something is written", LIMIT, || async {
+        let written = writer.acknowledged();
+        if written >= 500 { Ok(()) } else { Err(format!("{written} writes")) }
+    })
+    .await?;
     figures.put("writes_acknowledged", nothing_lost(writer).await?);
     let id = cluster.cluster_id().await?;
     let members = cluster.whole(LIMIT).await?.members();

@@ -30,7 +30,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
 
 /// Left by the one that stands aside.
 const NOTE: &str = "granary.io/refused-operator";
-/// Most versions of the StorageCluster between two notes, a minute apart: a note, a status for its being old, and a few for
+/// Most versions of the StorageCluster between two notes, 20 s apart: a note, a status for its being old, and a few for
 /// numbers that changed.
 const MOST_VERSIONS: usize = 12;
 
@@ -56,7 +56,7 @@ async fn two_installations(scene: &Scene) -> Result<Figures> {
     figures.seconds("installed_to_told_s", started.elapsed());
     scene.say(reason(&told, "Degraded", "OperatorConflict").map_err(Failure)?);
 
-    // From one note to the next, which is a minute: what is written meanwhile, and by whom.
+    // From one note to the next, which is 20 s: what is written meanwhile, and by whom.
     let unsaid = AtomicU32::new(0);
     let note = told.annotations().get(NOTE).cloned().unwrap_or_default();
     assert!(note.starts_with(&second), "{note}");
@@ -72,9 +72,9 @@ async fn two_installations(scene: &Scene) -> Result<Figures> {
         .await?;
     assert_eq!(unsaid.into_inner(), 0, "looks at which the condition was not there");
     let versions = seen.into_inner();
-    figures.put("versions_in_a_minute", versions.len());
+    figures.put("versions_between_notes", versions.len());
     scene.say(format!("{} versions of the StorageCluster from one note to the next", versions.len()));
-    assert!(versions.len() <= MOST_VERSIONS, "{} versions in a minute", versions.len());
+    assert!(versions.len() <= MOST_VERSIONS, "{} versions between two notes", versions.len());
     let events = conflicts(&cluster).await?;
     figures.put("events", events);
     assert!((1..=2).contains(&events), "{events} events OperatorConflict: at most one of each installation");

@@ -220,6 +220,8 @@ async fn file_system(cluster: &Cluster, pod: &str) -> Result<u64> {
     let pids = machines::pids(&cluster.namespace, pod).await?;
     let pid = pids.first().ok_or_else(|| Failure(format!("no process of {pod} runs")))?;
     let data = format!("/proc/{pid}/root/data");
-    let said = commands::run("df", &["--block-size=1", "--output=size", &data], "").await?.worked()?;
-    Ok(said.lines().nth(1).unwrap_or_default().trim().parse()?)
+    // Not df: it looks for the mount among this process's own.
+    let said = commands::run("stat", &["--file-system", "--format=%S %b", &data], "").await?.worked()?;
+    let numbers: Vec<u64> = said.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>()?;
+    Ok(numbers.iter().product())
 }

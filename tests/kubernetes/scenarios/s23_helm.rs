@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use granary_tests::wait::until;
 use serde_json::json;
 
 use super::Scenario;
@@ -84,7 +85,12 @@ async fn another_name(scene: &Scene) -> Result<Figures> {
 
     helm(&["uninstall", operator::RELEASE, "--namespace", operator::NAMESPACE, "--wait", "--timeout", "90s"]).await?;
     kubectl(&["get", DEFINITION]).await?;
-    assert_eq!(operator::pods().await?, Vec::<String>::new(), "operator pods after helm uninstall");
+    // Helm waits until the Deployment is gone; its pods end after it.
+    until("the operator's pods are gone", LIMIT, || async {
+        let left = operator::pods().await.map_err(|error| error.to_string())?;
+        if left.is_empty() { Ok(()) } else { Err(left.join(" ")) }
+    })
+    .await?;
     cluster.get().await?;
     cluster.whole(LIMIT).await?;
     scene.say("uninstalled: definition, cluster and pods are there");
