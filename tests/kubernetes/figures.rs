@@ -38,6 +38,12 @@ impl Figures {
     }
 }
 
+/// How often what is measured is done: GRANARY_KUBERNETES_RUNS, 1 to 9, or 3.
+pub fn runs() -> usize {
+    let wanted = std::env::var("GRANARY_KUBERNETES_RUNS").ok().and_then(|runs| runs.parse().ok());
+    wanted.filter(|runs| (1..=9).contains(runs)).unwrap_or(3)
+}
+
 /// The middle one of an odd number of times.
 pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();

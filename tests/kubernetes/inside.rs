@@ -1,4 +1,4 @@
-//! Runs the scenarios one after another, and cleans up after each.
+//! Runs the scenarios of one lane one after another, and cleans up after each.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -12,8 +12,8 @@ use crate::{
     evidence,
     failure::{Failure, Result, failed},
     figures::Figures,
-    operator,
-    report::{Outcome, Report},
+    operator, queue,
+    report::{LaneReport, Outcome},
     scenarios::Scenario,
     scene::Scene,
     tidy,
@@ -22,11 +22,11 @@ use crate::{
 /// Longest time for one scenario: far more than any should take.
 const LIMIT: Duration = Duration::from_secs(900);
 
-pub async fn run(wanted: &[&Scenario]) -> ExitCode {
+pub async fn run(wanted: &[&Scenario], lane: usize) -> ExitCode {
     let started = Instant::now();
     let mut shared = Figures::new();
     let ready = prepare(&mut shared).await;
-    let mut report = Report::new(wanted.len(), &shared);
+    let mut report = LaneReport::new(lane, &shared);
     let client = match ready {
         Ok(client) => client,
         Err(Failure(why)) => {
@@ -35,12 +35,17 @@ pub async fn run(wanted: &[&Scenario]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    println!(
-        "\nrunning {} scenarios on Kubernetes (prepared in {:.1} s)",
-        wanted.len(),
-        started.elapsed().as_secs_f64()
-    );
+    println!("prepared in {:.1} s", started.elapsed().as_secs_f64());
+    let mut all_ok = true;
     for scenario in wanted {
+        match queue::take(scenario.name) {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(error) => {
+                eprintln!("{} cannot be taken from the queue: {error}", scenario.name);
+                return ExitCode::FAILURE;
+            }
+        }
         let outcome = play(scenario, &client).await;
         match &outcome.result {
             Ok(figures) => {
@@ -48,14 +53,14 @@ pub async fn run(wanted: &[&Scenario]) -> ExitCode {
             }
             Err(why) => println!("test {} ... FAILED ({:.1} s): {why}", outcome.name, outcome.time.as_secs_f64()),
         }
-        report.add(outcome);
+        all_ok &= outcome.result.is_ok();
+        report.add(&outcome);
     }
     let left = tidy::last().await;
     if let Err(Failure(why)) = &left {
         eprintln!("left behind: {why}");
     }
-    report.print();
-    if report.ok() && left.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if all_ok && left.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 async fn prepare(shared: &mut Figures) -> Result<kube::Client> {

@@ -7,10 +7,13 @@
 //!   --keep            leaves the Kubernetes up afterwards
 //!   --attach          uses the one that is up, and leaves it up: the quick way while writing a scenario
 //!   --instance NAME   which one; default: GRANARY_KUBERNETES_INSTANCE, or `tests`
+//!   --lanes N         how many Kubernetes side by side; default: GRANARY_KUBERNETES_LANES, or 2. 1 for figures
+//!   GRANARY_KUBERNETES_RUNS=N    how often what is measured is done; the median counts; default: 3
 //! ```
 //!
-//! The program runs twice: `outside` brings Kubernetes up, starts this program again in the control plane's network, waits
-//! and takes everything down; `inside` runs the scenarios one after another, where the API server and the pods are reached.
+//! The program runs twice: `outside` brings a Kubernetes up for each lane, starts this program again in its control plane's
+//! network, waits and takes everything down; `inside` runs scenarios one after another, as long as the `queue` that the lanes
+//! share has one, where the API server and the pods are reached.
 //! A scenario gets a [`scene::Scene`] with namespaces of its own and gives figures or a failure; it need not clean up.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // Helpers that no scenario uses yet.
@@ -33,6 +36,7 @@ mod options;
 mod outside;
 mod pod_watch;
 mod progress;
+mod queue;
 mod report;
 mod scenarios;
 mod scene;
@@ -62,7 +66,7 @@ fn main() -> ExitCode {
     report::of_instance(&options.instance);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let code = if options.inside {
-        runtime.block_on(inside::run(&wanted))
+        runtime.block_on(inside::run(&wanted, options.lane))
     } else {
         runtime.block_on(outside::run(&options, &wanted))
     };

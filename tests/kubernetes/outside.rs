@@ -3,17 +3,27 @@
 use std::{
     env,
     fs::File,
-    process::{ExitCode, ExitStatus},
+    process::{ExitCode, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
+use futures::future::join_all;
 use granary_tests::programs;
 use tokio::{
-    process::Command,
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{ChildStdout, Command},
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use crate::{gate, helm::repository, options::Options, report, scenarios::Scenario};
+use crate::{
+    figures::Figures,
+    gate,
+    helm::repository,
+    options::Options,
+    queue,
+    report::{self, Report},
+    scenarios::Scenario,
+};
 
 /// Enters a mount namespace of its own, where names resolve as in the pods, and ends with its parent.
 const INSIDE: &str = "mount --bind \"$GRANARY_TESTBED_STATE/config/resolv.conf\" /etc/resolv.conf && \
@@ -38,24 +48,34 @@ pub async fn run(options: &Options, wanted: &[&Scenario]) -> ExitCode {
         eprintln!("FAILED: another run uses the Kubernetes {:?}: give --instance another name", options.instance);
         return ExitCode::FAILURE;
     }
-    let Ok(mut testbed) = Testbed::new(&options.instance) else {
-        eprintln!("FAILED: no signals");
+    let lanes = options.lanes.min(wanted.len());
+    let prepared = queue::open().map_err(|error| format!("the queue: {error}"));
+    Report::begin(lanes);
+    let testbeds = (1..=lanes).map(|lane| Testbed::new(options, lane)).collect::<std::io::Result<Vec<_>>>();
+    let (Ok(()), Ok(mut testbeds)) = (&prepared, testbeds) else {
+        eprintln!("FAILED: no signals, or no folder for the queue: {prepared:?}");
         return ExitCode::FAILURE;
     };
-    let outcome = testbed.scenarios(options).await;
-    if !options.attach && !options.keep {
-        testbed.down().await;
-    } else if options.keep {
+    println!("\nrunning {} scenarios on Kubernetes, in {lanes} lanes", wanted.len());
+    let outcomes = join_all(testbeds.iter_mut().map(|testbed| testbed.scenarios(options, lanes))).await;
+    if options.keep {
         println!("left up: tests/kubernetes/testbed/enter --name {}", options.instance);
+    } else if !options.attach {
+        join_all(testbeds.iter().map(Testbed::down)).await;
     }
-    report::add_duration(started.elapsed());
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("FAILED: {} scenarios on Kubernetes: {why}", wanted.len());
-            ExitCode::FAILURE
-        }
+    let mut figures = Figures::new();
+    testbeds[0].facts.iter().for_each(|(name, time)| figures.seconds(name, *time));
+    figures.put("lanes", lanes);
+    figures.seconds("total_s", started.elapsed());
+    let names: Vec<_> = wanted.iter().map(|scenario| scenario.name).collect();
+    let report = Report::of_lanes(lanes, &names, &figures);
+    report.print(wanted.len());
+    let broken: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
+    if report.ok && broken.is_empty() {
+        return ExitCode::SUCCESS;
     }
+    eprintln!("FAILED: {} scenarios on Kubernetes: {}", wanted.len(), broken.join("; "));
+    ExitCode::FAILURE
 }
 
 /// Keeps a file open, and so locked, for as long as the process runs.
@@ -64,31 +84,39 @@ fn leaked(file: File) -> bool {
     true
 }
 
+/// The Kubernetes of one lane.
 struct Testbed {
     name: String,
+    lane: usize,
+    /// How long what took.
+    facts: Vec<(&'static str, Duration)>,
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Testbed {
-    fn new(name: &str) -> std::io::Result<Self> {
+    fn new(options: &Options, lane: usize) -> std::io::Result<Self> {
         let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        Ok(Self { name: name.to_owned(), interrupt, terminate })
+        let name = if lane == 1 { options.instance.clone() } else { format!("{}-{lane}", options.instance) };
+        Ok(Self { name, lane, facts: vec![], interrupt, terminate })
     }
 
-    async fn scenarios(&mut self, options: &Options) -> Result<(), String> {
-        let mut facts = vec![];
+    async fn scenarios(&mut self, options: &Options, lanes: usize) -> Result<(), String> {
         if !options.attach {
             // Of a run that was killed: nothing of it can be trusted.
             self.down().await;
-            facts.push(("testbed_up_s", self.script("up", &["--nodes", "3"]).await?));
+            let up = self.script("up", &["--nodes", "3"]).await?;
+            self.facts.push(("testbed_up_s", up));
         }
-        facts.push(("images_load_s", self.script("images", &["load"]).await?));
-        report::begin(&facts);
+        let load = self.script("images", &["load"]).await?;
+        self.facts.push(("images_load_s", load));
         let this = env::current_exe().map_err(|error| error.to_string())?;
         let mut inside = self.command("enter");
         inside.args(["unshare", "--mount", "--propagation", "slave", "bash", "-c", INSIDE, "bash"]);
-        inside.arg(this).arg("--inside").args(env::args_os().skip(1));
+        inside.arg(this).arg("--inside").args(env::args_os().skip(1)).args(["--lane", &self.lane.to_string()]);
+        if lanes > 1 {
+            inside.stdout(Stdio::piped());
+        }
         let ended = self.wait(inside, "the scenarios").await?;
         if ended.success() { Ok(()) } else { Err(format!("see above, and {}", report::file().display())) }
     }
@@ -122,10 +150,21 @@ impl Testbed {
 
     async fn wait(&mut self, mut command: Command, what: &str) -> Result<ExitStatus, String> {
         let mut child = command.spawn().map_err(|error| format!("{what}: {error}"))?;
+        if let Some(said) = child.stdout.take() {
+            tokio::spawn(repeat(self.lane, said));
+        }
         tokio::select! {
             ended = child.wait() => ended.map_err(|error| format!("{what}: {error}")),
             _ = self.interrupt.recv() => Err(format!("interrupted during {what}")),
             _ = self.terminate.recv() => Err(format!("told to stop during {what}")),
         }
+    }
+}
+
+/// Says what a lane says, and which lane it was.
+async fn repeat(lane: usize, said: ChildStdout) {
+    let mut lines = BufReader::new(said).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        println!("{lane}| {line}");
     }
 }

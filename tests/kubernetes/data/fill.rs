@@ -15,43 +15,48 @@ const VALUE: usize = 32 * 1024;
 const AT_ONCE: u64 = 16;
 
 /// What was acknowledged.
-pub struct Filled(Vec<u64>);
+#[derive(Default)]
+pub struct Filled {
+    acknowledged: Vec<u64>,
+    next: u64,
+}
 
 impl Filled {
-    /// Writes until all writes of a round are refused for lack of room.
-    pub async fn until_refused(client: &Client, limit: Duration) -> Result<Self> {
+    /// Writes until all writes of a round are refused for lack of room. May be called again: a node that is full gives
+    /// back what its log no longer needs, and then takes writes again.
+    pub async fn until_refused(&mut self, client: &Client, limit: Duration) -> Result<()> {
         let started = Instant::now();
-        let mut acknowledged = Vec::new();
-        for round in 0.. {
-            let numbers = round * AT_ONCE..(round + 1) * AT_ONCE;
+        loop {
+            let numbers = self.next..self.next + AT_ONCE;
+            self.next = numbers.end;
             let puts = numbers.map(|number| async move { (number, client.put(key(number), value(number)).await) });
             let (mut refused, mut other) = (0, None);
             for (number, outcome) in join_all(puts).await {
                 match outcome {
-                    Ok(_) => acknowledged.push(number),
+                    Ok(_) => self.acknowledged.push(number),
                     Err(Error::ReadOnly { .. }) => refused += 1,
                     // Not acknowledged, so it may be there or not.
                     Err(error) => other = Some(error.to_string()),
                 }
             }
             if refused == AT_ONCE {
-                break;
+                return Ok(());
             }
             if started.elapsed() > limit {
-                return failed(format!("{} writes, and it is not full; last error: {other:?}", acknowledged.len()));
+                let writes = self.acknowledged.len();
+                return failed(format!("{writes} writes, and it is not full; last error: {other:?}"));
             }
         }
-        Ok(Self(acknowledged))
     }
 
     /// Megabytes (of 1,000,000 bytes) that were acknowledged.
     pub fn megabytes(&self) -> u64 {
-        (self.0.len() * VALUE) as u64 / 1_000_000
+        (self.acknowledged.len() * VALUE) as u64 / 1_000_000
     }
 
     /// Reads all of it linearizably and compares; gives how many keys there are.
     pub async fn verify(&self, client: &Client) -> Result<usize> {
-        for numbers in self.0.chunks(AT_ONCE as usize) {
+        for numbers in self.acknowledged.chunks(AT_ONCE as usize) {
             let gets = numbers.iter().map(|number| async move { (*number, client.get(key(*number)).await) });
             for (number, found) in join_all(gets).await {
                 if found?.is_none_or(|found| found.value != value(number)) {
@@ -59,7 +64,7 @@ impl Filled {
                 }
             }
         }
-        Ok(self.0.len())
+        Ok(self.acknowledged.len())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     commands,
     data::client_pod::granary_in_pod,
     failure::Result,
-    figures::{Figures, median},
+    figures::{Figures, median, runs},
     helm::helm,
     kubectl::port_forward,
     operator,
@@ -24,16 +24,13 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
     run: |scene| Box::pin(install_and_apply(scene)),
 }];
 
-/// Runs whose median is the figure.
-const RUNS: usize = 3;
-
 async fn install_and_apply(scene: &Scene) -> Result<Figures> {
     let mut figures = Figures::new();
     helm(&["test", operator::RELEASE, "--namespace", operator::NAMESPACE, "--timeout", "60s"]).await?;
     scene.say("helm test of the operator's chart passed");
 
     let (mut available, mut ready) = (vec![], vec![]);
-    for run in 0..RUNS {
+    for run in 0..runs() {
         let namespace = scene.namespace(&format!("run{run}")).await?;
         let cluster = Cluster::new(&scene.client, &namespace, "demo");
         let started = Instant::now();
@@ -45,7 +42,7 @@ async fn install_and_apply(scene: &Scene) -> Result<Figures> {
         ready.push(started.elapsed());
         cluster.whole(Duration::from_secs(30)).await?;
         scene.say(format!("run {run}: Available after {:?}, Ready after {:?}", available[run], ready[run]));
-        if run + 1 < RUNS {
+        if run + 1 < runs() {
             cluster.delete().await?;
         } else {
             write_and_read(scene, &cluster).await?;

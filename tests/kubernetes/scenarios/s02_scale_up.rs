@@ -9,7 +9,7 @@ use crate::{
     cluster::LIMIT,
     data::{load::Load, nothing_lost},
     failure::Result,
-    figures::{Figures, median},
+    figures::{Figures, median, runs},
     progress::Progress,
     scene::Scene,
 };
@@ -22,8 +22,6 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
 
 /// Megabytes stored.
 const STORED: u64 = 100;
-/// Runs whose median is the figure.
-const RUNS: usize = 3;
 
 async fn scale_up(scene: &Scene) -> Result<Figures> {
     let mut figures = Figures::new();
@@ -54,7 +52,7 @@ async fn scale_up(scene: &Scene) -> Result<Figures> {
     assert!(state.sharing_a_zone().is_empty(), "two copies in one zone: shards {:?}", state.sharing_a_zone());
 
     // The figure is a median; the copies on the new nodes are made from nothing each time.
-    for _ in 1..RUNS {
+    for _ in 1..runs() {
         cluster.scaled(3).await?;
         up.push(cluster.scaled(5).await?);
     }

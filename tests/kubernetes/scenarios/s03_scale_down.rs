@@ -12,7 +12,7 @@ use crate::{
     cluster::{Cluster, LIMIT},
     data::{load::Load, nothing_lost},
     failure::Result,
-    figures::{Figures, median},
+    figures::{Figures, median, runs},
     scene::Scene,
 };
 
@@ -31,8 +31,6 @@ pub const SCENARIOS: &[Scenario] = &[
 
 /// Megabytes stored.
 const STORED: u64 = 100;
-/// Runs whose median is the figure.
-const RUNS: usize = 3;
 /// Marks a claim that was given up.
 const REMOVED: &str = "granary.io/removed";
 
@@ -75,7 +73,7 @@ async fn scale_down(scene: &Scene) -> Result<Figures> {
 
     removes_kept_claims(&cluster, &command).await?;
 
-    for _ in 1..RUNS {
+    for _ in 1..runs() {
         cluster.scaled(5).await?;
         down.push(cluster.scaled(3).await?);
     }
