@@ -1,5 +1,6 @@
 # make demo     a cluster on this machine: load, scale, crash, shrink, power off, verify (about 90 s once built)
 # make test     all tests
+# make torture SEED=7 MINUTES=5  real processes under many faults at once (Linux, root): target/torture/report.json
 # make test-kubernetes  the scenarios on a real Kubernetes alone (Linux, root): target/kubernetes/report.json
 # make verify   what CI checks besides: formatting, lints, dependency rules
 # make fix      what can be mended by itself
@@ -10,7 +11,7 @@
 
 CARGO_FLAGS := --release --locked --workspace
 
-.PHONY: demo demo-short test test-kubernetes build setup verify fix clean-demo kubernetes-up kubernetes-down
+.PHONY: demo demo-short test torture test-kubernetes build setup verify fix clean-demo kubernetes-up kubernetes-down
 .DEFAULT_GOAL := build
 
 setup:
@@ -27,6 +28,12 @@ demo-short: build
 
 test: build
 	cargo test $(CARGO_FLAGS)
+
+# Without SEED a random one, which is printed.
+MINUTES ?= 60
+torture: build
+	@scripts/setup torture
+	@target/release/granary-torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 test-kubernetes: build
 	@scripts/setup kubernetes
