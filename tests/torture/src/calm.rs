@@ -1,5 +1,5 @@
-//! How long a shard took no write while nothing was wrong: from the end of the last fault, or from its last write, to its
-//! next one. Pure but for the lock; times are given.
+//! How long a shard took no write while nothing was wrong: from the end of the last fault, or from its last write, to
+//! its next one. Pure but for the lock; times are given.
 
 use std::time::{Duration, Instant};
 
@@ -49,9 +49,9 @@ impl Calm {
         state.since = None;
     }
 
-    /// All faults have ended.
+    /// All faults have ended. Said again, it changes nothing.
     pub fn begins(&self, now: Instant) {
-        self.state.lock().since = Some(now);
+        self.state.lock().since.get_or_insert(now);
     }
 
     /// Shards that were not written since it is calm, by index.
@@ -87,6 +87,7 @@ mod tests {
         calm.ends(at(2));
         assert_eq!(calm.longest(at(50)), Duration::from_secs(1));
         calm.begins(at(60));
+        calm.begins(at(62));
         calm.wrote(0, at(63));
         assert_eq!(calm.waiting(), [1]);
         assert_eq!(calm.longest(at(63)), Duration::from_secs(3));

@@ -1,5 +1,5 @@
-//! Checked clients: each operation is recorded with its call, its return, and what is known of its outcome. What is sent,
-//! and what an answer means, is in `operate`.
+//! Checked clients: each operation is recorded with its call, its return, and what is known of its outcome. What is
+//! sent, and what an answer means, is in `operate`.
 
 use std::{
     sync::{

@@ -29,8 +29,8 @@ fn both(left: &[u32], right: &[u32]) -> Cuts {
     pairs.flat_map(|(one, other)| [(one, other), (other, one)]).collect()
 }
 
-/// From four nodes on each hears both neighbours: with five, every node is in another majority. Fewer would all hear all:
-/// there each hears one.
+/// From four nodes on each hears both neighbours: with five, every node is in another majority. Fewer would all hear
+/// all: there each hears one.
 fn ring(nodes: &[u32]) -> Cuts {
     let count = nodes.len();
     let hears = |from: usize, to: usize| (from + 1) % count == to || (count >= 4 && (to + 1) % count == from);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use granary_powercut::{Effect, Errno, Fault, FaultId, Handle, Operation, Options, PowerCutFs, Tear};
+use granary_powercut::{Effect, Errno, Fault, FaultId, Handle, Lie, Operation, Options, PowerCutFs, Tear};
 use granary_tests::{HarnessError, Result};
 
 use crate::shim;
@@ -72,7 +72,12 @@ impl Disks {
         Ok(())
     }
 
-    /// Cuts the power of all at one moment; blocks. Gives how many bytes were lost or torn.
+    /// Syncs of files do nothing from now on.
+    pub fn lie(&self) {
+        self.handles.values().for_each(|handle| handle.lie(Lie::Files));
+    }
+
+    /// Cuts the power of all at one moment; blocks.
     pub fn cut_all(&self, seed: u64) -> Result<()> {
         let handles: Vec<&Handle> = self.handles.values().collect();
         let tear = [Tear::Drop, Tear::Prefix, Tear::Pieces, Tear::Mixed][seed as usize % 4];

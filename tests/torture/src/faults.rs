@@ -1,4 +1,5 @@
-//! How each kind of fault is begun and ended. What is counted happened: packets were dropped, requests hit, processes there.
+//! How each kind of fault is begun and ended. What is counted happened: packets were dropped, requests hit, processes
+//! there.
 
 use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
@@ -34,6 +35,8 @@ pub struct Targets {
 pub enum Going {
     /// It was over at once.
     Over,
+    /// So was this; the node with this id is no more.
+    Wiped(u64),
     /// Cut since so many packets were dropped.
     Cut { id: u64, dropped: u64 },
     /// A task cuts and mends.
@@ -81,7 +84,7 @@ impl Targets {
                 let of = if pick.is_multiple_of(3) { indices(&nodes) } else { vec![index] };
                 Some(self.cut(Cut::Answers(of.into_iter().collect())).await?)
             }
-            Kind::Wipe => self.wipe(index).await?,
+            Kind::Wipe => self.wipe(first).await?,
             Kind::PowerCut => Some(self.power_cut(pick).await?),
             Kind::DiskSlow => Some(Going::Rule { index, rule: self.disks.slow(index, pick)? }),
             Kind::DiskStall => Some(Going::Rule { index, rule: self.disks.stall(index)? }),
@@ -114,7 +117,7 @@ impl Targets {
     /// Ends a fault. Says whether it surely happened.
     pub async fn end(&self, going: Going) -> Result<bool> {
         match going {
-            Going::Over => return Ok(true),
+            Going::Over | Going::Wiped(_) => return Ok(true),
             Going::Cut { id, dropped } => {
                 let happened = self.network.dropped().await? > dropped;
                 self.network.mend(id).await?;
@@ -177,7 +180,11 @@ impl Targets {
     }
 
     /// The link to the disk goes first, at once: no process can start on half of what was there.
-    async fn wipe(&self, index: u32) -> Result<Option<Going>> {
+    async fn wipe(&self, node: &Seen) -> Result<Option<Going>> {
+        let index = node.index;
+        if node.id == 0 {
+            return Ok(None);
+        }
         let link = self.cluster.local.node_dir(&format!("node-{index}"));
         let Ok(life) = fs::read_link(&link) else { return Ok(None) };
         fs::remove_file(&link).map_err(|error| HarnessError::because(link.display(), error))?;
@@ -188,7 +195,7 @@ impl Targets {
             .map_err(|error| error.to_string())
             .and_then(|removed| removed.map_err(|error| error.to_string()))
             .map_err(|error| HarnessError::because("emptying a directory", error))?;
-        Ok(Some(Going::Over))
+        Ok(Some(Going::Wiped(node.id)))
     }
 
     /// The operator stands still meanwhile, or it would start nodes on disks without power.

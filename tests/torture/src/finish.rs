@@ -1,17 +1,16 @@
-//! The end of a run: everything heals, gets finished, and is checked. Each step is tried, whatever came of those before it.
+//! The end of a run: everything heals, gets finished, and is checked. Each step is tried, whatever came of those before
+//! it.
 
-use std::{fs, path::Path, time::Instant};
+use std::time::{Duration, Instant};
 
 use granary_common::{SlotRange, slot_of};
 use granary_history::{Budget, NotGood, Origin, check_revisions, verify};
 use granary_tests::{HarnessError, Result};
 
-use crate::{Args, replicas, report::Report, run::Running};
+use crate::{Args, logs::Logs, replicas, report::Report, run::Running};
 
 /// Steps of the check for a key: more than ever needed, and an end.
 const STEPS: u64 = 20_000_000;
-/// What a node logs when a snapshot comes in.
-const SNAPSHOT: &str = "snapshot comes in";
 
 /// Heals, waits, checks.
 pub async fn finish(running: &mut Running, seed: u64, args: &Args, report: &mut Report) {
@@ -38,7 +37,10 @@ pub async fn finish(running: &mut Running, seed: u64, args: &Args, report: &mut 
     report.packets_dropped = running.nemesis.targets.network.dropped().await.unwrap_or_default();
     report.longest_gap_ms = millis(running.nemesis.calm.longest(Instant::now()));
     report.longest_until_whole_ms = millis(running.nemesis.longest_whole);
-    report.snapshots = snapshots(&running.nemesis.targets.cluster.local.dir.join("logs"));
+    report.longest_late_ms = millis(running.progress.latest());
+    let logs = Logs::read(&running.nemesis.targets.cluster.local.dir.join("logs"));
+    report.snapshots = logs.snapshots;
+    report.failures.extend(logs.panics);
     running.progress.note("checking the history");
     check(running, seed, args, report);
 }
@@ -59,7 +61,7 @@ fn check(running: &Running, seed: u64, args: &Args, report: &mut Report) {
     match verify(&history, Budget { steps_per_key: STEPS }, &args.dir.join("history.jsonl")) {
         Ok(good) => {
             (report.operations, report.keys) = (good.report.operations, good.report.keys);
-            report.unknown = good.report.unknown;
+            (report.reads, report.unknown) = (good.report.reads, good.report.unknown);
             if !good.finals.unread.is_empty() {
                 report.failures.push(format!("{} keys were not read at the end", good.finals.unread.len()));
             }
@@ -67,12 +69,15 @@ fn check(running: &Running, seed: u64, args: &Args, report: &mut Report) {
         Err(error) => {
             if let NotGood::Refused(refused) = &error {
                 (report.operations, report.keys) = (refused.report.operations, refused.report.keys);
-                report.unknown = refused.report.unknown;
+                (report.reads, report.unknown) = (refused.report.reads, refused.report.unknown);
                 report.lost += refused.finals.lost;
                 report.violations += refused.report.violated + refused.finals.doubled;
             }
             report.failures.push(error.to_string());
         }
+    }
+    if report.acknowledged == 0 || report.reads == 0 {
+        report.failures.push("no write or no read was answered: nothing is proved".into());
     }
     let shards = running.nemesis.targets.cluster.shards;
     let ranges: Vec<SlotRange> = (0..shards).map(|index| SlotRange::of_shard(index, shards)).collect();
@@ -92,12 +97,6 @@ fn note<T>(report: &mut Report, result: Result<T>) -> Option<T> {
     result.map_err(|error| report.failures.push(error.to_string())).ok()
 }
 
-/// Lines of all logs that tell of a snapshot. Old logs are put away: at least so many.
-fn snapshots(logs: &Path) -> u64 {
-    let texts = fs::read_dir(logs).into_iter().flatten().flatten().filter_map(|log| fs::read(log.path()).ok());
-    texts.map(|text| String::from_utf8_lossy(&text).matches(SNAPSHOT).count() as u64).sum()
-}
-
-fn millis(time: std::time::Duration) -> u64 {
+fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,5 @@
-//! A run is in namespaces of its own for processes, mounts and network: nothing of it is seen outside, and nothing of it is
-//! left when it ends, however it ends, since the kernel ends what is in the namespaces with their first process.
+//! A run is in namespaces of its own for processes, mounts and network: nothing of it is seen outside, and nothing of
+//! it is left when it ends, however it ends, since the kernel ends what is in the namespaces with their first process.
 
 use std::{
     env,

@@ -1,5 +1,5 @@
-//! Which keys clients use: few at a time, so that they meet, and each for a bounded number of operations, so that checking
-//! it stays fast; then another takes its place.
+//! Which keys clients use: few at a time, so that they meet, and each for a bounded number of operations, so that
+//! checking it stays fast; then another takes its place.
 
 use granary_history::Kind;
 use parking_lot::Mutex;

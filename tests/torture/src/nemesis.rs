@@ -1,4 +1,5 @@
-//! Runs rounds until time is over: begins and ends faults as the plan says, then sees that every shard is written again.
+//! Runs rounds until time is over: begins and ends faults as the plan says, then sees that every shard is written
+//! again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,16 +37,26 @@ pub struct Nemesis {
     /// Longest time from the end of a round until every replica was whole.
     pub longest_whole: Duration,
     going: Vec<(Instant, Kind, Going)>,
+    /// Ids of nodes whose disks were wiped: they must never be seen again (HAZARDS T9).
+    wiped: Vec<u64>,
 }
 
 impl Nemesis {
     /// One that has done nothing yet.
     pub fn new(targets: Targets, calm: Arc<Calm>, progress: Arc<Progress>) -> Self {
-        Self { targets, calm, progress, counts: BTreeMap::new(), longest_whole: Duration::ZERO, going: Vec::new() }
+        Self {
+            targets,
+            calm,
+            progress,
+            counts: BTreeMap::new(),
+            longest_whole: Duration::ZERO,
+            going: Vec::new(),
+            wiped: Vec::new(),
+        }
     }
 
-    /// Runs rounds for so long, the last of which may begin just before; and on, for half as long again at most, until each
-    /// of the `wanted` kinds has happened.
+    /// Runs rounds for so long, the last of which may begin just before; and on, for half as long again at most, until
+    /// each of the `wanted` kinds has happened.
     pub async fn run(&mut self, plan: &mut Plan, time: Duration, wanted: &BTreeSet<Kind>) -> Result<()> {
         let started = Instant::now();
         let mut rounds = 0;
@@ -92,6 +103,9 @@ impl Nemesis {
             return Ok(());
         };
         self.progress.note(&what);
+        if let Going::Wiped(id) = going {
+            self.wiped.push(id);
+        }
         self.going.push((Instant::now() + fault.lasts.max(LATEST), fault.kind, going));
         Ok(())
     }
@@ -139,6 +153,9 @@ impl Nemesis {
         let whole = self.targets.cluster.whole(WHOLE).await;
         whole.map_err(|error| HarnessError::because(when, error))?;
         self.longest_whole = self.longest_whole.max(started.elapsed());
-        Ok(())
+        let back = self.targets.cluster.nodes()?.into_iter().find(|node| self.wiped.contains(&node.id));
+        back.map_or(Ok(()), |node| {
+            Err(HarnessError(format!("node {} was wiped, and is there again: {node:?}", node.id)))
+        })
     }
 }

@@ -1,8 +1,8 @@
 //! Partitions between processes on one loopback device, by iptables in a network namespace of our own.
 //!
 //! Each node runs under a group id of its own, by which the first packet of a connection tells who made it; the kernel
-//! remembers that as the connection's mark, and with the direction a packet's sender and receiver are known. Nodes need not
-//! know of it, and connections that are open when a cut begins are cut too: TCP sends again, backs off, gives up.
+//! remembers that as the connection's mark, and with the direction a packet's sender and receiver are known. Nodes need
+//! not know of it, and connections that are open when a cut begins are cut too: TCP sends again, backs off, gives up.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,5 @@
-//! Probes: a task for each shard that writes numbers which only grow, so that a shard that stands still shows, and a lost
-//! write too. Not in the history: they are many and simple.
+//! Probes: a task for each shard that writes numbers which only grow, so that a shard that stands still shows, and a
+//! lost write too. Not in the history: they are many and simple.
 
 use std::{
     collections::BTreeMap,

@@ -15,6 +15,8 @@ use crate::{calm::Calm, clients::Clients, probes::Probes};
 
 /// Between two lines.
 const EVERY: Duration = Duration::from_secs(5);
+/// Between two looks at the clock, to see whether this process gets a processor.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Told by those who do something; shows it.
 pub struct Progress {
@@ -24,6 +26,7 @@ pub struct Progress {
     rounds: AtomicU64,
     faults: AtomicU64,
     now: Mutex<String>,
+    late_ms: AtomicU64,
     seed: u64,
 }
 
@@ -32,8 +35,8 @@ impl Progress {
     pub fn new(total: Duration, seed: u64) -> Self {
         let style = ProgressStyle::with_template("{bar:20} {msg}").unwrap_or(ProgressStyle::default_bar());
         let bar = ProgressBar::new(total.as_secs()).with_style(style);
-        let (rounds, faults) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { bar, started: Instant::now(), total, rounds, faults, now: Mutex::default(), seed }
+        let (rounds, faults, late_ms) = Default::default();
+        Self { bar, started: Instant::now(), total, rounds, faults, now: Mutex::default(), late_ms, seed }
     }
 
     /// A round begins.
@@ -56,6 +59,21 @@ impl Progress {
         self.now(what);
         if self.bar.is_hidden() {
             eprintln!("torture: {} {what}", self.clock());
+        }
+    }
+
+    /// By how much a timer was late at most.
+    pub fn latest(&self) -> Duration {
+        Duration::from_millis(self.late_ms.load(Ordering::Relaxed))
+    }
+
+    /// Looks at the clock for ever.
+    pub async fn watch_the_clock(self: Arc<Self>) {
+        loop {
+            let before = Instant::now();
+            tokio::time::sleep(LOOK).await;
+            let late = u64::try_from(before.elapsed().saturating_sub(LOOK).as_millis()).unwrap_or(u64::MAX);
+            self.late_ms.fetch_max(late, Ordering::Relaxed);
         }
     }
 

@@ -30,8 +30,13 @@ pub struct Report {
     pub operations: u64,
     /// Keys of the history.
     pub keys: u64,
+    /// Reads of the history that were answered.
+    pub reads: u64,
     /// Writes of the history whose outcome is unknown.
     pub unknown: u64,
+    /// By how much a timer of the harness was late at most: when that is much, processes had no processor, and times
+    /// say little.
+    pub longest_late_ms: u64,
     /// Packets that cuts dropped.
     pub packets_dropped: u64,
     /// Snapshots that nodes took in.
@@ -59,8 +64,12 @@ impl Report {
         );
         println!(
             "behind faults: longest time without a write of a shard {} ms, until every replica was whole {} ms; \
-             {} snapshots came in, {} packets were dropped",
-            self.longest_gap_ms, self.longest_until_whole_ms, self.snapshots, self.packets_dropped
+             {} snapshots came in, {} packets were dropped; the harness itself was late by {} ms at most",
+            self.longest_gap_ms,
+            self.longest_until_whole_ms,
+            self.snapshots,
+            self.packets_dropped,
+            self.longest_late_ms
         );
         self.failures.iter().for_each(|failure| println!("FAILED: {failure}"));
         println!("{}", if self.ok { "ok" } else { "FAILED" });

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -59,6 +59,9 @@ pub async fn run(args: &Args, seed: u64, wanted: &BTreeSet<Kind>, dir: &Path, re
     if !report.missing.is_empty() {
         report.failures.push(format!("these faults never happened: {}", report.missing.join(", ")));
     }
+    if report.snapshots == 0 && wanted.iter().any(|kind| matches!(kind, Kind::Wipe | Kind::ScaleOut)) {
+        report.failures.push("no snapshot came in: new nodes did not get their data in that way".into());
+    }
     running.nemesis.targets.cluster.kill_operator().await;
     let all: Vec<u32> = running.nemesis.targets.cluster.processes().into_keys().collect();
     running.nemesis.targets.cluster.kill_nodes(&all).await.map(|_| ())
@@ -68,6 +71,9 @@ async fn start(args: &Args, seed: u64, total: Duration, dir: &Path) -> Result<Ru
     prepare(dir)?;
     let network = Network::prepare(PLACES).await?;
     let disks = Disks::mount(dir, PLACES, seed)?;
+    if args.lying_disks {
+        disks.lie();
+    }
     let cluster = Arc::new(Cluster::new(dir, args.shards)?);
     let targets = Targets { cluster: cluster.clone(), network, disks };
     targets.set_clocks(&(0..PLACES).collect::<Vec<_>>(), "+0")?;
@@ -85,6 +91,7 @@ async fn start(args: &Args, seed: u64, total: Duration, dir: &Path) -> Result<Ru
         let _ = loading.await;
     });
     let progress = Arc::new(Progress::new(total, seed));
+    tokio::spawn(progress.clone().watch_the_clock());
     tokio::spawn(progress.clone().show(clients.clone(), probes.clone(), calm.clone()));
     let nemesis = Nemesis::new(targets, calm, progress.clone());
     Ok(Running { nemesis, clients, probes, tasks, no_load, progress })
@@ -100,13 +107,21 @@ impl Running {
     }
 }
 
+/// What a run works with, in its directory.
+const PARTS: [&str; 4] = ["cluster", "disks", "backing", "clocks"];
+
 /// An empty directory: what an earlier run left in it goes. Its processes and mounts went with it, see `inside`.
 fn prepare(dir: &Path) -> Result<()> {
-    let parts = ["cluster", "disks", "backing", "clocks"].map(|part| dir.join(part));
-    let remove = |part: &PathBuf| match fs::remove_dir_all(part) {
+    remove(dir)?;
+    let remade = PARTS[1..].iter().try_for_each(|part| fs::create_dir_all(dir.join(part)));
+    remade.map_err(|error| HarnessError::because(dir.display(), error))
+}
+
+/// Removes what a run worked with; not what it found.
+pub fn remove(dir: &Path) -> Result<()> {
+    let remove = |part: &&str| match fs::remove_dir_all(dir.join(part)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
-    let remade = parts.iter().try_for_each(remove).and_then(|()| parts[1..].iter().try_for_each(fs::create_dir_all));
-    remade.map_err(|error| HarnessError::because(dir.display(), error))
+    PARTS.iter().try_for_each(remove).map_err(|error| HarnessError::because(dir.display(), error))
 }

@@ -1,5 +1,6 @@
-//! Between the operator and a node: the operator starts this program as its node binary, and this becomes the node, with a
-//! group id of its own (see `network`), its data on a disk of the harness (see `disks`), and a wall clock that can be set.
+//! Between the operator and a node: the operator starts this program as its node binary, and this becomes the node,
+//! with a group id of its own (see `network`), its data on a disk of the harness (see `disks`), and a wall clock that
+//! can be set.
 
 use std::{
     env, fs,
@@ -63,8 +64,8 @@ fn prepare(run: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// Makes the data directory a link to a directory of the disk, if it is none yet: one that never was there before. It is
-/// durable before the link exists, as a mounted disk is.
+/// Makes the data directory a link to a directory of the disk, if it is none yet: one that never was there before. It
+/// is durable before the link exists, as a mounted disk is.
 fn give_a_disk(data: &Path, disk: &Path) -> std::io::Result<()> {
     if data.is_symlink() {
         return Ok(());
