@@ -20,7 +20,7 @@ use granary_proto::{
 };
 
 use crate::{
-    network::CLIENTS,
+    network::{CLIENTS, Host},
     node::{Call, Failed, KvReply, KvRequest, Reply, call},
     rng::Rng,
     tasks::Owner,
@@ -43,6 +43,8 @@ pub struct Clients {
     pub answered_at: u64,
     /// Keys.
     pub keys: u64,
+    /// Clients so far.
+    pub number: usize,
     next_value: u64,
     /// Writes that were sent more than once.
     pub retried: u64,
@@ -51,6 +53,7 @@ pub struct Clients {
 /// One client: a connection pool, a map, and the numbers of its writes. Several operations are in flight at once.
 struct Client {
     id: u64,
+    host: Host,
     rng: Rng,
     map: Rc<ClusterMap>,
     /// Where a shard is led, as it was told last.
@@ -81,8 +84,10 @@ impl World {
 
 impl World {
     fn client(&mut self) -> Rc<RefCell<Client>> {
+        self.clients.number += 1;
         Rc::new(RefCell::new(Client {
             id: self.rng.draw() | 1,
+            host: CLIENTS + self.clients.number - 1,
             rng: self.rng.fork(),
             map: Rc::default(),
             leaders: BTreeMap::new(),
@@ -276,7 +281,8 @@ async fn attempt(world: &Shared, client: &Rc<RefCell<Client>>, shard: ShardId, r
         refresh(world, client).await;
         return Tried::Again { sent: false };
     };
-    let failed = match call(world, (CLIENTS, to), Call::Kv(request), TRY).await {
+    let host = client.borrow().host;
+    let failed = match call(world, (host, to), Call::Kv(request), TRY).await {
         Ok(Reply::Kv(KvReply::Error(error))) => return judge(world, client, shard, error).await,
         Ok(Reply::Kv(reply)) => {
             client.borrow_mut().leaders.insert(shard, to);
@@ -337,8 +343,9 @@ async fn refresh(world: &Shared, client: &Rc<RefCell<Client>>) {
         let places: Vec<usize> = world.places.iter().filter(|place| place.exists).map(|place| place.index).collect();
         if places.is_empty() { None } else { Some(*client.borrow_mut().rng.pick(&places)) }
     };
+    let host = client.borrow().host;
     if let Some(to) = to
-        && let Ok(Reply::Map(map)) = call(world, (CLIENTS, to), Call::Map, 500 * MS).await
+        && let Ok(Reply::Map(map)) = call(world, (host, to), Call::Map, 500 * MS).await
         && map.version > client.borrow().map.version
     {
         client.borrow_mut().map = map;

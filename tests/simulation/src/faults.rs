@@ -5,7 +5,7 @@ use granary_machine::{meta, shard};
 use granary_proto::storage::ShardState;
 
 use crate::{
-    network::{OPERATOR, Weather},
+    network::{CLIENTS, Host, OPERATOR, Weather},
     operator::spec,
     rng::Rng,
     world::{MS, Shape, World},
@@ -30,7 +30,7 @@ pub enum Fault {
     AllPowerCut,
     /// SIGSTOP, longer than a lease.
     Pause,
-    /// SIGSTOP in the middle of a read.
+    /// In the middle of a read its thread is put aside for long, or the whole process is (SIGSTOP).
     PauseInRead,
     /// Syncs take long.
     SlowDisk,
@@ -151,7 +151,7 @@ impl World {
                 let length = self.rng.between(10, 3_000) * MS;
                 self.pause(place, length);
             }
-            Fault::PauseInRead => self.pauses_in_reads = 5_000,
+            Fault::PauseInRead => self.pauses_in_reads = 15_000,
             Fault::SlowDisk => {
                 self.count(name);
                 self.places[place].stalled_until = self.now + self.rng.between(50, 4_000) * MS;
@@ -173,12 +173,7 @@ impl World {
                 self.inject(moves);
             }
             Fault::WipedDisk => self.wipe_a_disk(),
-            Fault::ClockJump => {
-                self.count(name);
-                let ms = *self.rng.pick(&[-3_600_000, 3_600_000, -1_200_000, 1_200_000]);
-                self.note(|| format!("place {place}: its wall clock is set by {ms} ms"));
-                self.places[place].clock.set_wall(ms);
-            }
+            Fault::ClockJump => self.clock_jump(place),
             Fault::Scale => {
                 let (factor, most) = (self.shape.factor, self.shape.factor + 2);
                 let now = self.substrate.spec.as_ref().map_or(factor, |spec| spec.replicas as u32);
@@ -279,6 +274,9 @@ impl World {
         if self.rng.hits(300_000) {
             others.push(OPERATOR);
         }
+        if self.rng.hits(400_000) {
+            others.push(self.any_client());
+        }
         let mut pairs = Vec::new();
         for other in others {
             if !one_way || inwards {
@@ -291,6 +289,34 @@ impl World {
         self.count(if one_way { "one-way cut" } else { "partition" });
         self.note(|| format!("place {alone} is cut off, one way {one_way}"));
         self.cut_for_a_while(pairs);
+    }
+
+    /// Of a leader rather than of anybody, and while a client waits for its answer: then what is remembered by time counts.
+    fn clock_jump(&mut self, place: usize) {
+        let leads = |place: &usize| {
+            self.member(*place)
+                .is_some_and(|member| (1..=self.shape.shards).any(|id| member.leads(ShardId(id)).is_some()))
+        };
+        let leaders: Vec<usize> = (0..self.places.len()).filter(leads).collect();
+        let place = if leaders.is_empty() || self.rng.hits(300_000) { place } else { *self.rng.pick(&leaders) };
+        if self.rng.hits(500_000) {
+            let waits = self.any_client();
+            self.cut_for_a_while(vec![(place, waits)]);
+        }
+        self.count(count_of(Fault::ClockJump));
+        let ms = *self.rng.pick(&[-3_600_000, 3_600_000, -1_200_000, 1_200_000]);
+        let wait = self.rng.between(0, 1_000) * MS;
+        self.after(wait, "clock", move |world| {
+            if world.stormy {
+                world.note(|| format!("place {place}: its wall clock is set by {ms} ms"));
+                world.places[place].clock.set_wall(ms);
+            }
+        });
+    }
+
+    fn any_client(&mut self) -> Host {
+        let clients = self.clients.number.max(1) as u64;
+        CLIENTS + self.rng.between(0, clients) as Host
     }
 
     /// At most one disk at a time: the next only when every shard is whole again.

@@ -18,6 +18,9 @@ struct Options {
     /// Stop behind so many simulated hours.
     #[arg(long)]
     hours: Option<f64>,
+    /// Stop at the first world that fails.
+    #[arg(long)]
+    first: bool,
     /// Run this one seed only.
     #[arg(long)]
     replay: Option<u64>,
@@ -48,7 +51,8 @@ fn main() -> ExitCode {
                 failed.push(seed);
             }
         }
-        if options.hours.is_some_and(|limit| hours >= limit) {
+        let enough = options.hours.is_some_and(|limit| hours >= limit);
+        if enough || (options.first && !failed.is_empty()) {
             break;
         }
     }

@@ -8,7 +8,7 @@ use crate::{rng::Rng, world::MS};
 pub type Host = usize;
 /// The operator's.
 pub const OPERATOR: Host = 1_000;
-/// The clients'.
+/// Where clients begin: each is a machine of its own.
 pub const CLIENTS: Host = 2_000;
 
 /// Chances are in millionths.

@@ -52,12 +52,13 @@ pub fn run(seed: u64) -> Result<Outcome, String> {
         let world = begin(seed);
         let done = catch_unwind(AssertUnwindSafe(|| play(&world)));
         granary_operator::clock::hold(None);
-        done.map_err(|panic| {
-            if let Ok(world) = world.try_borrow() {
-                *lines = world.last_lines();
-            }
-            words(&panic)
-        })
+        if !matches!(done, Ok(Ok(_)))
+            && let Ok(world) = world.try_borrow()
+        {
+            *lines = world.last_lines();
+        }
+        World::end(&world);
+        done.map_err(|panic| words(&panic))
     }));
     match outcome {
         Ok(Ok(Ok(outcome))) => Ok(outcome),
@@ -139,14 +140,7 @@ fn play(shared: &Shared) -> Result<Outcome, String> {
             describe(&shared.borrow())
         ));
     };
-    shared.borrow_mut().over = true;
-    if World::run_until(shared, 20 * SECOND, |world| world.clients.under_way == 0).is_none() {
-        return Err(format!("operations of clients do not end: {}", describe(&shared.borrow())));
-    }
-    shared.borrow_mut().start_last_reads();
-    if World::run_until(shared, 20 * SECOND, |world| world.clients.under_way == 0).is_none() {
-        return Err(format!("the last reads do not end: {}", describe(&shared.borrow())));
-    }
+    finish(shared)?;
     if World::run_until(shared, 20 * SECOND, |world| world.is_equal()).is_none() {
         return Err(format!("replicas are not equal at the end: {}", describe(&shared.borrow())));
     }
@@ -177,6 +171,22 @@ fn play(shared: &Shared) -> Result<Outcome, String> {
     })
 }
 
+/// Lets clients end what they have begun, and read every key once more.
+///
+/// # Errors
+/// They do not end in time.
+pub fn finish(shared: &Shared) -> Result<(), String> {
+    shared.borrow_mut().over = true;
+    if World::run_until(shared, 20 * SECOND, |world| world.clients.under_way == 0).is_none() {
+        return Err(format!("operations of clients do not end: {}", describe(&shared.borrow())));
+    }
+    shared.borrow_mut().start_last_reads();
+    if World::run_until(shared, 20 * SECOND, |world| world.clients.under_way == 0).is_none() {
+        return Err(format!("the last reads do not end: {}", describe(&shared.borrow())));
+    }
+    Ok(())
+}
+
 /// Faults of the announced kinds, until each has happened.
 fn storm(shared: &Shared, announced: &[Fault]) -> Result<(), String> {
     let begin = shared.borrow().now;
@@ -203,7 +213,11 @@ fn storm(shared: &Shared, announced: &[Fault]) -> Result<(), String> {
     }
 }
 
-fn judge(world: &mut World, announced: &[Fault]) -> Result<(), String> {
+/// Whether what was announced happened, and all that clients saw can be.
+///
+/// # Errors
+/// What cannot be.
+pub fn judge(world: &mut World, announced: &[Fault]) -> Result<(), String> {
     for fault in announced {
         if !world.counts.contains_key(count_of(*fault)) {
             return Err(format!("{fault:?} was announced and did not happen"));

@@ -80,7 +80,7 @@ pub struct World {
     pub stormy: bool,
     /// Clients ask nothing more.
     pub over: bool,
-    /// Pauses (SIGSTOP) of a node in the middle of a read, in a million reads.
+    /// How often a step of a read is followed by a pause, in a million.
     pub pauses_in_reads: u64,
     trace: u64,
     happened: u64,
@@ -326,6 +326,17 @@ impl World {
             }
             world.take_asks();
         }
+    }
+
+    /// Ends everything that goes on. Tasks and deeds hold the world, which would never be freed without this.
+    pub fn end(shared: &Shared) {
+        let Ok(mut world) = shared.try_borrow_mut() else { return };
+        let parts =
+            (std::mem::take(&mut world.tasks), std::mem::take(&mut world.queue), std::mem::take(&mut world.ended));
+        let places = std::mem::take(&mut world.places);
+        // What is dropped may look at the world.
+        drop(world);
+        drop((parts, places));
     }
 
     /// Runs for `ns`.

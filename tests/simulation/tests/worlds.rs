@@ -1,5 +1,5 @@
 //! Worlds: each seed a cluster, clients, an operator and faults of announced kinds. `GRANARY_SEED` runs one,
-//! `GRANARY_SEEDS` that many.
+//! `GRANARY_SEEDS` that many; `GRANARY_FIRST` ends them at the first that fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "worlds/scenarios.rs"]
@@ -35,6 +35,9 @@ fn every_world_is_safe_and_gets_everything_finished() {
             Err(error) => {
                 println!("seed {seed}: {error}\nreplay: cargo run --release -p granary-simulation -- --replay {seed}");
                 failed.push(*seed);
+                if std::env::var_os("GRANARY_FIRST").is_some() {
+                    break;
+                }
             }
         }
     }

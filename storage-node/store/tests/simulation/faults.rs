@@ -253,7 +253,7 @@ pub fn run(seed: u64) -> BTreeMap<&'static str, u64> {
     cluster.counts
 }
 
-/// `GRANARY_SEED` runs one; `GRANARY_SEEDS` that many.
+/// `GRANARY_SEED` runs one; `GRANARY_SEEDS` that many; `GRANARY_FIRST` ends them at the first that fails.
 pub fn run_all() {
     let seeds: Vec<u64> = match number("GRANARY_SEED") {
         Some(seed) => vec![seed],
@@ -267,6 +267,9 @@ pub fn run_all() {
             Err(_) => {
                 eprintln!("failed: GRANARY_SEED={seed}");
                 failed.push(*seed);
+                if std::env::var_os("GRANARY_FIRST").is_some() {
+                    break;
+                }
             }
         }
     }

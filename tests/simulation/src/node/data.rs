@@ -209,27 +209,38 @@ async fn get(world: &Shared, place: usize, key: Bytes) -> Result<GetResponse, Er
     let shard = of_slot(world, place, slot_of(&key))?;
     loop {
         let on = pass(world, place, shard, LIMIT).await.map_err(|error| refusal(world, place, shard, &error))?;
-        // A thread may be put aside between the check and the read, and between the read and the second check.
-        hesitate(world, place).await;
-        let answer = read(world, place, shard, &key)?;
+        let answer = match on {
+            Ground::Lease(_) => read_by_lease(world, place, shard, &key).await,
+            Ground::ReadIndex => read(world, place, shard, &key),
+        };
         hesitate(world, place).await;
         if holds(world, place, shard, on) {
-            return Ok(answer);
+            return answer;
         }
         world.borrow_mut().count("read whose lease ran out");
     }
 }
 
+/// A thread may be put aside between any two steps, alone or with its whole process.
 async fn hesitate(world: &Shared, place: usize) {
     let wait = {
         let mut world = world.borrow_mut();
         let pauses = world.pauses_in_reads;
-        if world.stormy && world.rng.hits(pauses) {
+        let pauses = world.stormy && world.rng.hits(pauses);
+        let aside = pauses && world.rng.hits(700_000);
+        if aside {
+            world.count("thread put aside in a read");
+        } else if pauses {
             let length = world.rng.between(300, 3_000) * MS;
             world.count("pause in a read");
             world.pause(place, length);
         }
-        world.rng.hits(50_000).then(|| world.rng.between(0, MS))
+        if aside {
+            // Not longer than its client waits.
+            Some(world.rng.between(50, 1_400) * MS)
+        } else {
+            world.rng.hits(50_000).then(|| world.rng.between(0, MS))
+        }
     };
     if let Some(wait) = wait {
         sleep(world, wait).await;
@@ -244,6 +255,22 @@ async fn hesitate(world: &Shared, place: usize) {
     }
 }
 
+/// The rows as they are at the moment, and the range as it was: only the lease says that the replica was not replaced.
+async fn read_by_lease(world: &Shared, place: usize, id: ShardId, key: &[u8]) -> Result<GetResponse, Error> {
+    hesitate(world, place).await;
+    let range = {
+        let world = world.borrow();
+        let replica = world.member(place).and_then(|member| member.states.get(id));
+        replica.map(|replica| shard::range(&replica.state))
+    };
+    let range = range.ok_or_else(|| refusal(world, place, id, &StoreError::NoReplica))?;
+    hesitate(world, place).await;
+    let world = world.borrow();
+    kv::get(world.places[place].disk.data.view(), range, key)
+        .map_err(|error| kv_error(Reason::Internal, error.to_string()))
+}
+
+/// All of it at one moment, as from a snapshot.
 fn read(world: &Shared, place: usize, id: ShardId, key: &[u8]) -> Result<GetResponse, Error> {
     let no_replica = || refusal(world, place, id, &StoreError::NoReplica);
     let state = shard::load(world.borrow().places[place].disk.data.view(), id).ok().flatten().ok_or_else(no_replica)?;

@@ -1,8 +1,10 @@
 //! Single faults, one a test, in the same world.
 
+use std::rc::Rc;
+
 use granary_common::ShardId;
 use granary_simulation::{
-    run::found,
+    run::{finish, found, judge},
     world::{MS, SECOND, Shape, World},
 };
 
@@ -23,6 +25,16 @@ fn leader(world: &World) -> Option<usize> {
     (0..world.places.len()).find(|place| world.member(*place).is_some_and(|member| member.leads(SHARD).is_some()))
 }
 
+/// Else a run of thousands of them fills the memory: tasks hold the world that holds them.
+#[test]
+fn a_world_that_has_ended_is_freed() {
+    let world = found(2, shape(3)).unwrap();
+    world.borrow_mut().start_clients(2, 2, 5);
+    World::run_for(&world, SECOND);
+    World::end(&world);
+    assert_eq!(Rc::strong_count(&world), 1);
+}
+
 /// Answers to heartbeats go beside the sync: else two followers on slow disks would depose a healthy leader.
 #[test]
 fn two_followers_stalled_on_disk_for_half_a_second_cause_no_election() {
@@ -39,6 +51,32 @@ fn two_followers_stalled_on_disk_for_half_a_second_cause_no_election() {
     }
     World::run_for(&world, 2 * SECOND);
     assert_eq!((term(&world.borrow()), leader(&world.borrow())), (before, Some(leads)));
+}
+
+/// HAZARDS H16: what a lease promised at the first look may be gone with the whole replica at the second.
+#[test]
+fn a_read_that_is_put_aside_while_its_replica_goes_is_not_answered_from_what_is_left() {
+    let world = found(3, shape(4)).unwrap();
+    {
+        let mut world = world.borrow_mut();
+        world.start_clients(3, 3, 5);
+        (world.stormy, world.pauses_in_reads) = (true, 50_000);
+    }
+    for _ in 0..6 {
+        World::run_for(&world, SECOND);
+        {
+            let mut world = world.borrow_mut();
+            let leads = leader(&world).and_then(|place| world.member(place)).map(|member| member.id().0);
+            world.substrate.draining = leads.into_iter().collect();
+        }
+        World::run_for(&world, 2 * SECOND);
+        world.borrow_mut().substrate.draining.clear();
+    }
+    world.borrow_mut().heal();
+    finish(&world).unwrap();
+    let mut world = world.borrow_mut();
+    assert!(world.counts.get("read whose lease ran out").is_some_and(|times| *times > 5), "{:?}", world.counts);
+    judge(&mut world, &[]).unwrap();
 }
 
 /// The checks fail on a vote that is granted too early; here everything asks for one.
