@@ -60,7 +60,9 @@ pub enum Going {
 impl Targets {
     /// Begins a fault. None: there was nothing to do it to. Also says what was done, for people.
     pub async fn begin(&self, fault: &Timed) -> Result<Option<(Going, String)>> {
-        let nodes: Vec<Seen> = self.cluster.nodes()?;
+        let running = self.cluster.processes();
+        let nodes: Vec<Seen> =
+            self.cluster.nodes()?.into_iter().filter(|node| running.contains_key(&node.index)).collect();
         let Some(first) = first(&nodes, fault) else { return Ok(None) };
         let (index, pick) = (first.index, fault.pick);
         let done = match fault.kind {

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -27,6 +27,7 @@ pub struct Progress {
     faults: AtomicU64,
     now: Mutex<String>,
     late_ms: AtomicU64,
+    over: AtomicBool,
     seed: u64,
 }
 
@@ -35,8 +36,8 @@ impl Progress {
     pub fn new(total: Duration, seed: u64) -> Self {
         let style = ProgressStyle::with_template("{bar:20} {msg}").unwrap_or(ProgressStyle::default_bar());
         let bar = ProgressBar::new(total.as_secs()).with_style(style);
-        let (rounds, faults, late_ms) = Default::default();
-        Self { bar, started: Instant::now(), total, rounds, faults, now: Mutex::default(), late_ms, seed }
+        let (rounds, faults, late_ms, over) = Default::default();
+        Self { bar, started: Instant::now(), total, rounds, faults, now: Mutex::default(), late_ms, over, seed }
     }
 
     /// A round begins.
@@ -77,13 +78,17 @@ impl Progress {
         }
     }
 
-    /// Shows lines until it is dropped with its runtime.
+    /// Shows lines until it is done.
     pub async fn show(self: Arc<Self>, clients: Arc<Clients>, probes: Arc<Probes>, calm: Arc<Calm>) {
         loop {
             tokio::time::sleep(EVERY).await;
             crate::cluster::reap();
+            if self.over.load(Ordering::Relaxed) {
+                return;
+            }
             let line = format!(
-                "{} of {} min, seed {}, round {}, {} faults, {} writes acknowledged, {} unknown, longest gap {:.1} s: {}",
+                "{} of {} min, seed {}, round {}, {} faults, {} writes acknowledged, {} unknown, \
+                 longest gap {:.1} s: {}",
                 self.clock(),
                 self.total.as_secs() / 60,
                 self.seed,
@@ -99,8 +104,9 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// No further lines; takes the bar away.
     pub fn done(&self) {
+        self.over.store(true, Ordering::Relaxed);
         self.bar.finish_and_clear();
     }
 
