@@ -23,11 +23,29 @@ pub struct Entry {
     pub kind: EntryKind,
     /// An encoded command, or an encoded membership change.
     pub data: Bytes,
-    /// With a membership change: the encoded group that it leads to.
+    /// With a membership change: the encoded group that it leads to. Of an entry without data: see [`mark`].
     pub context: Bytes,
 }
 
+/// Before the number of a mark.
+const MARK: [u8; 4] = *b"mark";
+
+/// The context of an entry without data that is a mark: all replicas are compared at its index. It changes nothing, so who
+/// knows no marks passes over it and comes to the same state: it needs no feature level.
+pub fn mark(number: u64) -> Bytes {
+    [&MARK[..], &number.to_be_bytes()].concat().into()
+}
+
 impl Entry {
+    /// The number of the mark that it is.
+    pub fn as_mark(&self) -> Option<u64> {
+        if self.kind != EntryKind::Normal || !self.data.is_empty() {
+            return None;
+        }
+        let number = self.context.strip_prefix(&MARK)?;
+        number.try_into().ok().map(u64::from_be_bytes)
+    }
+
     /// Bytes it counts for in queues and caches.
     pub fn weight(&self) -> usize {
         self.data.len() + self.context.len() + 32
@@ -52,4 +70,20 @@ pub struct Position {
     pub index: u64,
     /// Term of the entry there.
     pub term: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_entry_without_data_and_with_the_right_context_is_a_mark() {
+        let entry = |kind, data: &'static str, context| Entry { index: 1, term: 1, kind, data: data.into(), context };
+        assert_eq!(entry(EntryKind::Normal, "", mark(77)).as_mark(), Some(77));
+        assert_eq!(entry(EntryKind::Normal, "d", mark(77)).as_mark(), None);
+        assert_eq!(entry(EntryKind::ConfChange, "", mark(77)).as_mark(), None);
+        for context in ["", "mark", "mark1234567", "other678"] {
+            assert_eq!(entry(EntryKind::Normal, "", context.into()).as_mark(), None, "{context}");
+        }
+    }
 }

@@ -9,8 +9,11 @@
 //! | `joining` | there while a blank node becomes a member: the stores are half made and may be wiped |
 //! | `raft/`, `data/` | the two stores, each with the identity inside |
 //! | `staging/` | snapshots on their way in or out; emptied at start |
+//! | `damage` | there when a part of `data/` was found damaged: the next start makes it anew |
+//! | `data-new/`, `damaged-N/` | `data/` while it is made anew; the old one, until all replicas are whole again |
 //!
-//! What does not fit together is refused by name, never repaired and never guessed (HAZARDS H1, H37).
+//! What does not fit together is refused by name, never repaired and never guessed (HAZARDS H1, H37). Only `data/` is made
+//! anew where it is damaged: what it holds is with the other replicas too, and votes are not in it.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -23,9 +26,10 @@ use granary_proto::storage::Identity;
 use prost::Message as _;
 
 use crate::{
-    DataStore, EngineError, EngineOptions, FileError, RaftStore,
+    DataStore, EngineError, EngineOptions, FileError, RaftStore, Remade, damage,
     files::{self, Seal, SealError},
     identity,
+    remake::{self, Kept, RemakeError},
     snapshot::StagingArea,
 };
 
@@ -175,6 +179,7 @@ pub struct Disk {
     uuid: String,
     incarnation: u64,
     stores: Option<Stores>,
+    remade: Option<Remade>,
     _lock: Arc<DiskLock>,
 }
 
@@ -197,7 +202,8 @@ impl Disk {
             clear_half_joined(&at)?;
         }
         let uuid = uuid(&at, identity.as_ref())?;
-        let stores = identity.map(|identity| open_stores(&at, identity, &options)).transpose()?;
+        let opened = identity.map(|identity| open_stores(&at, identity, &options)).transpose()?;
+        let (stores, remade) = opened.map_or((None, None), |(stores, remade)| (Some(stores), remade));
         // Behind the checks above: a directory that is refused stays as it is.
         files::remove_tree(&at.staging())?;
         files::create_directories(&at.staging())?;
@@ -205,7 +211,7 @@ impl Disk {
             files::remove_file(&at.joining())?;
         }
         let incarnation = raise_incarnation(&at, stores.as_ref())?;
-        Ok(Self { path: path.to_owned(), options, uuid, incarnation, stores, _lock: lock })
+        Ok(Self { path: path.to_owned(), options, uuid, incarnation, stores, remade, _lock: lock })
     }
 
     /// The directory.
@@ -226,6 +232,11 @@ impl Disk {
     /// The member's stores; `None` while the node is blank.
     pub fn stores(&self) -> Option<&Stores> {
         self.stores.as_ref()
+    }
+
+    /// What became of `data/` when this start found it noted as damaged.
+    pub fn remade(&self) -> Option<&Remade> {
+        self.remade.as_ref()
     }
 
     /// Makes a blank node a member, durably: when it returns, the identity is in the file and in both stores. A crash
@@ -379,7 +390,12 @@ fn decode_identity(at: &Layout<'_>, bytes: &[u8]) -> Result<Identity, DiskError>
     Ok(identity)
 }
 
-fn open_stores(at: &Layout<'_>, identity: Identity, options: &EngineOptions) -> Result<Stores, DiskError> {
+fn open_stores(
+    at: &Layout<'_>,
+    identity: Identity,
+    options: &EngineOptions,
+) -> Result<(Stores, Option<Remade>), DiskError> {
+    remake::finish_swap(&at.data())?;
     for missing in [at.raft(), at.data(), at.incarnation()] {
         if !missing.exists() {
             return Err(DiskError::Missing { missing, present: at.identity() });
@@ -387,8 +403,43 @@ fn open_stores(at: &Layout<'_>, identity: Identity, options: &EngineOptions) -> 
     }
     let store = |source| DiskError::Store { path: at.root.to_owned(), source };
     let raft = RaftStore::open(&at.raft(), &identity, options).map_err(store)?;
-    let data = DataStore::open(&at.data(), &identity, options).map_err(store)?;
-    Ok(Stores::new(at, identity, raft, data))
+    let (data, remade) = open_data(at, &identity, options)?;
+    Ok((Stores::new(at, identity, raft, data), remade))
+}
+
+/// Opens `data/`; one that is damaged is made anew first, if that takes no last copy away.
+fn open_data(
+    at: &Layout<'_>,
+    identity: &Identity,
+    options: &EngineOptions,
+) -> Result<(DataStore, Option<Remade>), DiskError> {
+    let store = |source| DiskError::Store { path: at.root.to_owned(), source };
+    let remake = || {
+        remake::remake(&at.data(), &at.staging(), identity, options).map_err(|error| match error {
+            RemakeError::File(error) => DiskError::File(error),
+            RemakeError::Engine(error) => store(error),
+        })
+    };
+    let mut remade = remake()?;
+    let opened = match &remade {
+        Some(Err(_)) => DataStore::open_at_rest(&at.data(), identity, options),
+        Some(Ok(_)) | None => DataStore::open(&at.data(), identity, options),
+    };
+    let data = match opened {
+        // Not a row of it can be read. Only what RocksDB itself calls so: an identity that does not fit is no damage.
+        Err(EngineError::RocksDb { message, action: "open", .. })
+            if remade.is_none() && damage::is_damage(&message) =>
+        {
+            damage::Damage::of(&at.data()).remember(&message);
+            remade = remake()?;
+            DataStore::open(&at.data(), identity, options).map_err(store)?
+        }
+        opened => opened.map_err(store)?,
+    };
+    if let Some(Err(Kept { why })) = &remade {
+        data.remember_damage(why);
+    }
+    Ok((data, remade.and_then(Result::ok)))
 }
 
 /// Noted in `raft/` first: after a crash in between, `raft/` is one ahead of the file.

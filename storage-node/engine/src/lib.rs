@@ -6,6 +6,7 @@
 //!
 //! Nothing here retries: the first failed write or sync of a store poisons it (HAZARDS H22), and the node stops.
 
+mod damage;
 pub mod data_store;
 mod disk;
 mod error;
@@ -15,6 +16,7 @@ mod identity;
 mod options;
 mod poison;
 pub mod raft_store;
+mod remake;
 pub mod snapshot;
 mod space;
 #[cfg(test)]
@@ -27,4 +29,5 @@ pub use files::FileError;
 pub use identity::IDENTITY_FORMAT;
 pub use options::EngineOptions;
 pub use raft_store::{LogBatch, LogId, RaftStore};
+pub use remake::{Remade, remove_set_aside, stores_set_aside};
 pub use space::DiskSpace;

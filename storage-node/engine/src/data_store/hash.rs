@@ -6,8 +6,11 @@ use granary_common::ShardId;
 use granary_machine::{rows, shard};
 use prost::Message as _;
 
-use super::{DataStore, shard_rows};
+use super::{DataStore, SnapshotView, shard_rows};
 use crate::EngineError;
+
+/// Bytes between two calls of the pace.
+const STRIDE: u64 = 256 << 10;
 
 /// What a replica holds, at one applied index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +29,29 @@ pub struct ReplicaHash {
 impl DataStore {
     /// Hashes all rows of a shard, read from one snapshot; `None` when the store has no state of it.
     pub fn replica_hash(&self, shard: ShardId) -> Result<Option<ReplicaHash>, EngineError> {
-        let snapshot = self.snapshot();
-        let Some(state) = shard_rows::state_in(&snapshot, shard)? else { return Ok(None) };
+        self.snapshot().replica_hash(shard, &mut |_| ())
+    }
+}
+
+impl SnapshotView<'_> {
+    /// As [`DataStore::replica_hash`], of the rows that this view shows. `pace` is called with the bytes read since its last
+    /// call, and may wait.
+    pub fn replica_hash(&self, shard: ShardId, pace: &mut dyn FnMut(u64)) -> Result<Option<ReplicaHash>, EngineError> {
+        let Some(state) = shard_rows::state_in(self, shard)? else { return Ok(None) };
+        let mut paid = 0;
         let mut hash = Fnv { hash: 0xcbf2_9ce4_8422_2325, rows: 0, bytes: 0 };
         hash.row(&rows::shard_key(shard), &state.encode_to_vec());
         for range in shard_rows::row_ranges(shard, shard::range(&state)) {
-            snapshot.scan_once(&range.start, &range.end, &mut |key, value| {
+            self.scan_once(&range.start, &range.end, &mut |key, value| {
                 hash.row(key, value);
+                if hash.bytes - paid >= STRIDE {
+                    pace(hash.bytes - paid);
+                    paid = hash.bytes;
+                }
                 ControlFlow::Continue(())
             })?;
         }
+        pace(hash.bytes - paid);
         Ok(Some(ReplicaHash {
             applied_index: state.applied_index,
             hash: hash.hash,

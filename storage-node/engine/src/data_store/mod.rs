@@ -3,6 +3,7 @@
 //!
 //! It must not know what a row means beyond its key, nor anything of Raft.
 
+mod check;
 mod hash;
 mod shard_rows;
 #[cfg(test)]
@@ -15,19 +16,22 @@ use std::{
 };
 
 use granary_machine::{
-    Write,
+    ViewError, Write,
     rows::{self, Kind},
 };
 use granary_proto::storage::Identity;
 use rocksdb::{DB, WriteBatch, WriteOptions};
 
+pub use check::Checked;
 pub use hash::ReplicaHash;
 pub use shard_rows::Interrupted;
 pub(crate) use shard_rows::{row_ranges, state_in};
 pub use view::{LiveView, SnapshotView};
 
 use crate::{
-    EngineError, EngineOptions, StoreKind, header,
+    EngineError, EngineOptions, StoreKind,
+    damage::{Damage, is_damage},
+    header,
     options::{self, Open},
     poison::Poison,
 };
@@ -39,6 +43,7 @@ pub struct DataStore {
     db: DB,
     identity: Identity,
     poison: Poison,
+    damage: Damage,
     syncs: AtomicU64,
     bytes_written: AtomicU64,
     unsynced_bytes: AtomicU64,
@@ -62,9 +67,22 @@ impl DataStore {
         Self::over(db, identity)
     }
 
+    /// As [`DataStore::open`], for a store that is known to be damaged: it merges no tables by itself, since that would
+    /// fail at the damage, and no write is taken behind such a failure.
+    pub(crate) fn open_at_rest(path: &Path, identity: &Identity, options: &EngineOptions) -> Result<Self, EngineError> {
+        let mut at_rest = options.data();
+        at_rest.set_disable_auto_compactions(true);
+        let db = options::open(StoreKind::Data, path, at_rest, Open::Existing)?;
+        let found =
+            db.get(rows::store_key(HEADER)).map_err(EngineError::rocksdb(StoreKind::Data, "read the header"))?;
+        header::check(StoreKind::Data, found.as_deref(), identity)?;
+        Self::over(db, identity)
+    }
+
     fn over(db: DB, identity: &Identity) -> Result<Self, EngineError> {
         refuse_unknown_kinds(&db)?;
         Ok(Self {
+            damage: Damage::of(db.path()),
             db,
             identity: identity.clone(),
             poison: Poison::new(StoreKind::Data),
@@ -104,7 +122,7 @@ impl DataStore {
         let bytes = batch.size_in_bytes() as u64;
         let mut options = WriteOptions::default();
         options.set_sync(synced);
-        self.poison.guard("write", || self.db.write_opt(batch, &options))?;
+        self.guard("write", || self.db.write_opt(batch, &options))?;
         self.bytes_written.fetch_add(bytes, Relaxed);
         self.unsynced_bytes.fetch_add(bytes, Relaxed);
         if synced {
@@ -118,10 +136,49 @@ impl DataStore {
     pub fn flush_wal(&self) -> Result<(), EngineError> {
         // Counted down before the sync: writes that come while it runs may not be covered by it.
         let covered = self.unsynced_bytes.load(Relaxed);
-        self.poison.guard("sync", || self.db.flush_wal(true))?;
+        self.guard("sync", || self.db.flush_wal(true))?;
         let _ = self.unsynced_bytes.fetch_update(Relaxed, Relaxed, |bytes| Some(bytes.saturating_sub(covered)));
         self.syncs.fetch_add(1, Relaxed);
         Ok(())
+    }
+
+    /// What was found damaged since the opening: at first by a read, a check or a write that met it.
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.found()
+    }
+
+    /// Remembers damage, and notes it for the next start. From now on no tables are merged: that would fail at the damage,
+    /// and the store would take no more writes.
+    pub(crate) fn remember_damage(&self, what: &str) {
+        if self.damage.remember(what) {
+            tracing::error!(what, "data/ is damaged: what it hits is not served from here any more");
+            if let Err(error) = self.db.set_options(&[("disable_auto_compactions", "true")]) {
+                tracing::warn!(%error, "merging of tables cannot be turned off");
+            }
+        }
+    }
+
+    fn guard(
+        &self,
+        action: &'static str,
+        write: impl FnOnce() -> Result<(), rocksdb::Error>,
+    ) -> Result<(), EngineError> {
+        self.poison.guard(action, write).inspect_err(|error| {
+            // A merge of tables that met damage fails every write behind it.
+            if let EngineError::RocksDb { message, .. } = error
+                && message.contains("Corruption:")
+            {
+                self.remember_damage(message);
+            }
+        })
+    }
+
+    /// An error of a read.
+    fn unreadable(&self, error: rocksdb::Error) -> ViewError {
+        if is_damage(error.as_ref()) {
+            self.remember_damage(error.as_ref());
+        }
+        ViewError::new(EngineError::rocksdb(StoreKind::Data, "read")(error))
     }
 
     /// Bytes of all batches written since the last [`DataStore::flush_wal`] (or the opening): when it is worth another.
@@ -142,6 +199,11 @@ impl DataStore {
     /// Bytes of the tables on disk, with dead rows.
     pub fn table_bytes(&self) -> u64 {
         self.db.property_int_value("rocksdb.total-sst-files-size").ok().flatten().unwrap_or(0)
+    }
+
+    /// Whether RocksDB takes no writes until it has merged more of what it has.
+    pub fn stops_writes(&self) -> bool {
+        self.db.property_int_value("rocksdb.is-write-stopped").ok().flatten().unwrap_or(0) > 0
     }
 
     /// Merges all tables, so that the space of dead rows is given back. Takes as much room as the living rows meanwhile;

@@ -87,7 +87,7 @@ impl DataStore {
         let mut options = rocksdb::IngestExternalFileOptions::default();
         options.set_move_files(true);
         options.set_snapshot_consistency(true);
-        self.poison.guard("ingest a snapshot", || self.db.ingest_external_file_opts(&options, files))
+        self.guard("ingest a snapshot", || self.db.ingest_external_file_opts(&options, files))
     }
 
     /// Ends an install, in one synced batch: the state is there and the marker is gone.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use granary_machine::{View, ViewError};
-use rocksdb::{DB, ReadOptions, Snapshot};
+use rocksdb::{ReadOptions, Snapshot};
 
 use super::DataStore;
 use crate::{EngineError, StoreKind};
@@ -14,18 +14,18 @@ type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// The rows as they are at each call: for whoever writes them, and nobody else does.
 pub struct LiveView<'a> {
-    db: &'a DB,
+    store: &'a DataStore,
 }
 
 impl<'a> LiveView<'a> {
     pub(super) fn new(store: &'a DataStore) -> Self {
-        Self { db: &store.db }
+        Self { store }
     }
 }
 
 impl View for LiveView<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        get(self.db, key, &ReadOptions::default())
+        get(self.store, key, &ReadOptions::default())
     }
 
     fn scan(
@@ -34,19 +34,19 @@ impl View for LiveView<'_> {
         to: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), ViewError> {
-        scan(self.db, from, to, ReadOptions::default(), visit)
+        scan(self.store, from, to, ReadOptions::default(), visit)
     }
 }
 
 /// The rows as they were when it was made. It keeps old versions of rows on disk as long as it lives.
 pub struct SnapshotView<'a> {
-    db: &'a DB,
+    store: &'a DataStore,
     snapshot: Snapshot<'a>,
 }
 
 impl<'a> SnapshotView<'a> {
     pub(super) fn new(store: &'a DataStore) -> Self {
-        Self { db: &store.db, snapshot: store.db.snapshot() }
+        Self { store, snapshot: store.db.snapshot() }
     }
 
     fn options(&self) -> ReadOptions {
@@ -60,13 +60,13 @@ impl<'a> SnapshotView<'a> {
         let mut options = self.options();
         options.fill_cache(false);
         options.set_readahead_size(1 << 20);
-        scan(self.db, from, to, options, visit)
+        scan(self.store, from, to, options, visit)
     }
 }
 
 impl View for SnapshotView<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        get(self.db, key, &self.options())
+        get(self.store, key, &self.options())
     }
 
     fn scan(
@@ -75,20 +75,26 @@ impl View for SnapshotView<'_> {
         to: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), ViewError> {
-        scan(self.db, from, to, self.options(), visit)
+        scan(self.store, from, to, self.options(), visit)
     }
 }
 
-fn get(db: &DB, key: &[u8], options: &ReadOptions) -> Result<Option<Bytes>, ViewError> {
-    db.get_opt(key, options).map(|value| value.map(Bytes::from)).map_err(unreadable)
+fn get(store: &DataStore, key: &[u8], options: &ReadOptions) -> Result<Option<Bytes>, ViewError> {
+    store.db.get_opt(key, options).map(|value| value.map(Bytes::from)).map_err(|error| store.unreadable(error))
 }
 
-fn scan(db: &DB, from: &[u8], to: &[u8], mut options: ReadOptions, visit: &mut Visit<'_>) -> Result<(), ViewError> {
+fn scan(
+    store: &DataStore,
+    from: &[u8],
+    to: &[u8],
+    mut options: ReadOptions,
+    visit: &mut Visit<'_>,
+) -> Result<(), ViewError> {
     if from >= to {
         return Ok(());
     }
     options.set_iterate_upper_bound(to);
-    let mut iterator = db.raw_iterator_opt(options);
+    let mut iterator = store.db.raw_iterator_opt(options);
     iterator.seek(from);
     while let Some((key, value)) = iterator.item() {
         if visit(key, value).is_break() {
@@ -96,11 +102,7 @@ fn scan(db: &DB, from: &[u8], to: &[u8], mut options: ReadOptions, visit: &mut V
         }
         iterator.next();
     }
-    iterator.status().map_err(unreadable)
-}
-
-fn unreadable(error: rocksdb::Error) -> ViewError {
-    ViewError::new(EngineError::rocksdb(StoreKind::Data, "read")(error))
+    iterator.status().map_err(|error| store.unreadable(error))
 }
 
 impl From<ViewError> for EngineError {

@@ -5,6 +5,7 @@
 //! rule of Raft beyond "what is appended replaces what was there".
 
 mod batch;
+mod check;
 mod plan;
 mod recovery;
 mod rows;

@@ -44,7 +44,7 @@ pub fn export(store: &DataStore, shard: ShardId, staging: &StagingArea) -> Resul
 }
 
 /// As [`export`]; what it reads is in the view alone, so nothing newer can slip in.
-pub(super) fn export_view(
+pub(crate) fn export_view(
     view: &SnapshotView<'_>,
     shard: ShardId,
     staging: &StagingArea,
@@ -74,6 +74,11 @@ impl Exported {
     /// What the files are, and the shard's state.
     pub fn manifest(&self) -> &SnapshotManifest {
         &self.manifest
+    }
+
+    /// Where its files are, in order.
+    pub(crate) fn paths(&self) -> Vec<std::path::PathBuf> {
+        (0..self.manifest.files.len()).map(|number| self.directory.file(number)).collect()
     }
 
     /// Bytes of all files.

@@ -11,6 +11,7 @@ mod staging;
 mod tests;
 
 pub use error::SnapshotError;
+pub(crate) use export::export_view;
 pub use export::{Chunks, Exported, export};
 pub use install::{InstallStep, install, install_stepwise};
 pub use receive::{Incoming, Received};
