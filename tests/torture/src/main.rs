@@ -54,8 +54,8 @@ struct Args {
     /// Decides which faults happen when, and what clients do; without it, a random one, which is printed
     #[arg(long)]
     seed: Option<u64>,
-    /// How long faults go on
-    #[arg(long, default_value_t = 60.0)]
+    /// How long faults go on: 0.1 to 10,000
+    #[arg(long, default_value_t = 60.0, value_parser = minutes)]
     minutes: f64,
     /// Only these kinds of faults, comma separated
     #[arg(long, value_delimiter = ',', value_name = "KIND,..")]
@@ -87,6 +87,11 @@ impl Args {
         let only = if only.is_empty() { String::new() } else { format!(" --only {}", only.join(",")) };
         format!("granary-torture --seed {seed} --minutes {} --shards {}{only}", self.minutes, self.shards)
     }
+}
+
+fn minutes(text: &str) -> std::result::Result<f64, String> {
+    let minutes = text.parse().ok().filter(|minutes| (0.1..=10_000.0).contains(minutes));
+    minutes.ok_or_else(|| format!("{text} is not a number from 0.1 to 10,000"))
 }
 
 fn main() -> ExitCode {
