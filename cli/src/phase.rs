@@ -2,7 +2,7 @@
 //! cluster is on its way to is what its map says. Pure.
 
 use granary_operator::care;
-use granary_planner::observed::Cluster;
+use granary_planner::observed::{Cluster, Node};
 
 /// Every node is heard, and every shard has all its voters, caught up, where they shall be.
 pub const READY: &str = "Ready";
@@ -20,7 +20,7 @@ pub fn of(cluster: &Cluster, heard: bool) -> &'static str {
     } else if !heard {
         // Every shard is led: reads and writes are served, and more cannot be told from the map.
         "Available"
-    } else if cluster.nodes.iter().any(|node| node.read_only || node.silent_for_ms >= SILENT_MS) {
+    } else if cluster.nodes.iter().any(is_unwell) {
         "Degraded"
     } else if care::whole(cluster) && cluster.nodes.iter().all(|node| !node.draining) {
         READY
@@ -29,9 +29,13 @@ pub fn of(cluster: &Cluster, heard: bool) -> &'static str {
     }
 }
 
+fn is_unwell(node: &Node) -> bool {
+    node.read_only || node.silent_for_ms >= SILENT_MS || !node.trouble.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
-    use granary_planner::observed::{Node, Replica, Role, Shard};
+    use granary_planner::observed::{Replica, Role, Shard};
 
     use super::*;
 
@@ -52,6 +56,7 @@ mod tests {
             heard: true,
             read_only: false,
             leaders_away: false,
+            trouble: String::new(),
         };
         let mut cluster = Cluster {
             cluster_id: "c".into(),

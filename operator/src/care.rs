@@ -71,6 +71,7 @@ mod tests {
             heard: true,
             read_only: false,
             leaders_away: false,
+            trouble: String::new(),
         };
         let nodes = (1..=3).map(node).collect();
         let (cluster_id, map_version, shard_count) = ("c".into(), 1, 1);

@@ -202,7 +202,8 @@ fn node_of(node: &map::Node, state: &GetClusterStateResponse) -> Node {
         silent_for_ms: live.map_or(state.leading_for_ms, |live| live.silent_for_ms),
         heard: live.is_some_and(|live| live.heard),
         read_only: live.is_some_and(|live| live.read_only),
-        leaders_away: node.leaders_away_until_ms > unix_ms(),
+        leaders_away: node.leaders_away_until_ms > unix_ms() || live.is_some_and(|live| live.slow),
+        trouble: live.map_or_else(String::new, |live| live.trouble.clone()),
     }
 }
 

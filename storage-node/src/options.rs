@@ -9,6 +9,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use granary_common::limits::FEATURE_LEVEL;
+use granary_duties::{disk::SlowFrom, watchdog};
 use granary_proto::map;
 use thiserror::Error;
 
@@ -128,6 +129,22 @@ pub struct Options {
     #[arg(long, env = "GRANARY_GRACEFUL_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=600), value_name = "SECONDS")]
     pub graceful_seconds: u32,
 
+    /// A write of the log that takes longer than this makes the disk slow: leaders move to other nodes. In ms: 600 to 60,000.
+    #[arg(long, env = "GRANARY_DISK_SLOW_MS", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(600..=60_000), value_name = "MS", help_heading = "Watchdog")]
+    pub disk_slow_ms: u32,
+    /// The same for their average over some seconds, in ms: 50 to 60,000. At half of it leaders may come back.
+    #[arg(long, env = "GRANARY_DISK_SLOW_AVERAGE_MS", default_value_t = 500, value_parser = clap::value_parser!(u32).range(50..=60_000), value_name = "MS", help_heading = "Watchdog")]
+    pub disk_slow_average_ms: u32,
+    /// A write or sync that takes longer than this is a disk that hangs: the process ends. In seconds: 5 to 86,400.
+    #[arg(long, env = "GRANARY_DISK_HANGS_SECONDS", default_value_t = 40, value_parser = clap::value_parser!(u32).range(5..=86_400), value_name = "SECONDS", help_heading = "Watchdog")]
+    pub disk_hangs_seconds: u32,
+    /// A queue or a group that does not go on for this long is reported, in seconds: 1 to 3,600.
+    #[arg(long, env = "GRANARY_STANDS_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600), value_name = "SECONDS", help_heading = "Watchdog")]
+    pub stands_seconds: u32,
+    /// A thread that does not go on for this long ends the process, in seconds: 5 to 86,400.
+    #[arg(long, env = "GRANARY_STUCK_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(5..=86_400), value_name = "SECONDS", help_heading = "Watchdog")]
+    pub stuck_seconds: u32,
+
     /// For tests: does as a build would that can do this feature level only.
     #[arg(long, env = "GRANARY_FEATURE_LEVEL", default_value_t = FEATURE_LEVEL, value_parser = clap::value_parser!(u32).range(0..=i64::from(FEATURE_LEVEL)), hide = true)]
     pub feature_level: u32,
@@ -175,6 +192,21 @@ impl Options {
                 self.writable_at_percent,
                 format!("must be below --read-only-at-percent, which is {}", self.read_only_at_percent),
             ));
+        }
+        self.validate_watchdog()
+    }
+
+    fn validate_watchdog(&self) -> Result<(), OptionsError> {
+        if u64::from(self.disk_slow_ms) * 2 > u64::from(self.disk_hangs_seconds) * 1_000 {
+            let problem = format!(
+                "must be at most half of --disk-hangs-seconds, which is {}: leaders leave first",
+                self.disk_hangs_seconds
+            );
+            return Err(refused("disk-slow-ms", self.disk_slow_ms, problem));
+        }
+        if self.stands_seconds >= self.stuck_seconds {
+            let problem = format!("must be below --stuck-seconds, which is {}", self.stuck_seconds);
+            return Err(refused("stands-seconds", self.stands_seconds, problem));
         }
         Ok(())
     }
@@ -251,6 +283,20 @@ impl Options {
     /// Bounds of free space, on a disk of `total` bytes.
     pub fn space_marks(&self, total: u64) -> Marks {
         Marks::of(total, self.read_only_at_percent, self.writable_at_percent)
+    }
+
+    /// When the watchdog does something.
+    pub fn watchdog(&self) -> watchdog::Limits {
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        watchdog::Limits {
+            disk: SlowFrom {
+                single: Duration::from_millis(self.disk_slow_ms.into()),
+                average: Duration::from_millis(self.disk_slow_average_ms.into()),
+            },
+            disk_hangs: seconds(self.disk_hangs_seconds),
+            stands: seconds(self.stands_seconds),
+            stuck: seconds(self.stuck_seconds),
+        }
     }
 
     /// Length of a tick.
@@ -349,6 +395,13 @@ mod tests {
         assert_eq!(advertised("fd00::7", &[]), of("[fd00::7]:7001", "[fd00::7]:7002"));
         assert_eq!(advertised("node", &["--kv-advertise", "outside:1"]), of("outside:1", "node:7002"));
         assert_eq!(advertised("", &[]).unwrap_err().flag, "kv-listen", "an empty variable is none");
+    }
+
+    #[test]
+    fn leaders_leave_a_slow_disk_before_it_counts_as_one_that_hangs() {
+        assert_eq!(refused_flag(&["--disk-slow-ms", "3000", "--disk-hangs-seconds", "6"]), None);
+        assert_eq!(refused_flag(&["--disk-slow-ms", "3001", "--disk-hangs-seconds", "6"]), Some("disk-slow-ms"));
+        assert_eq!(refused_flag(&["--stands-seconds", "60"]), Some("stands-seconds"));
     }
 
     #[test]

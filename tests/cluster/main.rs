@@ -12,3 +12,4 @@ mod removed;
 mod service;
 mod snapshots;
 mod stops;
+mod watchdog;

@@ -52,6 +52,8 @@ struct Row {
     draining: bool,
     silent_for_ms: Option<u64>,
     read_only: bool,
+    slow: bool,
+    trouble: String,
     replicas: u32,
     leaders: u32,
     kv_address: String,
@@ -86,6 +88,8 @@ fn list(context: &Context, admin::Seen { state, cluster, map_only }: &admin::See
                 draining: node.draining,
                 silent_for_ms: whole.then_some(node.silent_for_ms),
                 read_only: node.read_only,
+                slow: live.slow,
+                trouble: live.trouble,
                 replicas: replicas(Some(cluster), node.id),
                 leaders: leaders(Some(cluster), node.id),
                 kv_address: addresses.kv,
@@ -101,7 +105,9 @@ fn list(context: &Context, admin::Seen { state, cluster, map_only }: &admin::See
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["NODE", "NAME", "STATE", "REPLICAS", "LEADERS", "SILENT", "DISK FREE", "DATA API", "ADMIN API"]);
     for row in rows {
-        let state = [(row.draining, "draining"), (row.read_only, "read-only")];
+        let stalled = !row.slow && !row.trouble.is_empty();
+        let state =
+            [(row.draining, "draining"), (row.read_only, "read-only"), (row.slow, "slow"), (stalled, "stalled")];
         let words: Vec<_> = state.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
         table.add_row([
             row.id.to_string(),

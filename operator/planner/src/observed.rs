@@ -150,8 +150,11 @@ pub struct Node {
     pub heard: bool,
     /// Whether it refuses writes because its disk is nearly full.
     pub read_only: bool,
-    /// Whether the meta shard keeps leaders away from it now.
+    /// Whether leaders are kept away from it now: by the meta shard, or by itself, as its disk is slow.
     pub leaders_away: bool,
+    /// What does not go on in it, or its disk that is slow, in the node's words; empty: nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub trouble: String,
 }
 
 /// A shard and its group.

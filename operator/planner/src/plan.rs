@@ -231,4 +231,6 @@ pub enum DegradedReason {
     NodeSilent,
     /// A node refuses writes, as its disk is nearly full.
     DiskFull,
+    /// The disk of a node is slow, or something in the node does not go on.
+    NodeStalled,
 }

@@ -14,6 +14,7 @@ pub(crate) fn plan(view: &View<'_>, plan: &mut Plan) {
     report_lost(view, plan);
     report_silent(view, plan);
     report_full(view, plan);
+    report_stalled(view, plan);
     let leaderless: Vec<_> =
         view.cluster.shards.iter().filter(|s| s.leader.is_none() || !s.fresh).map(|s| s.id).collect();
     if !leaderless.is_empty() {
@@ -121,5 +122,14 @@ fn report_full(view: &View<'_>, plan: &mut Plan) {
             list(&full)
         );
         plan.degrade(DegradedReason::DiskFull, message);
+    }
+}
+
+/// Its leaders have left it, and it ends itself where that is safer; nothing is moved for it.
+fn report_stalled(view: &View<'_>, plan: &mut Plan) {
+    let stalled = view.cluster.nodes.iter().filter(|node| !node.trouble.is_empty());
+    let cases: Vec<_> = stalled.map(|node| format!("{}: {}", view.named(node.id), node.trouble)).collect();
+    if !cases.is_empty() {
+        plan.degrade(DegradedReason::NodeStalled, format!("{}; look at its disk and its log", list(&cases)));
     }
 }

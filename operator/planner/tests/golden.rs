@@ -155,6 +155,9 @@ fn kubernetes() {
     world.cluster().nodes[0].read_only = true;
     golden("disk-full", &world);
     let mut world = three();
+    world.cluster().nodes[0].trouble = "its disk is slow".to_owned();
+    golden("node-stalled", &world);
+    let mut world = three();
     unanswered(&mut world);
     for place in &mut world.observed.places[..2] {
         (place.process, place.disk) = (Seen::Fresh(Process::Starting), Seen::Fresh(Disk::Gone));

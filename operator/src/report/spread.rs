@@ -34,6 +34,7 @@ mod tests {
             heard: true,
             read_only: false,
             leaders_away: false,
+            trouble: String::new(),
         };
         shared_machines(&Cluster {
             cluster_id: "c".into(),

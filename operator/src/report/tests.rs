@@ -44,6 +44,7 @@ fn whole() -> Sight {
         heard: true,
         read_only: false,
         leaders_away: false,
+        trouble: String::new(),
     };
     let place = |id: u64| Place {
         index: id as u32 - 1,

@@ -6,11 +6,13 @@
 //!   of them.
 //! - [`admission`]: who is let in. [`reporting`]: whom to report to, and whose report counts. [`map`]: which map is newer.
 //! - [`lease`]: when a read may be answered by a lease. [`away`]: when leaders shall leave this node.
+//! - [`watchdog`]: what a node does about itself when something in it stands still; [`standing`], [`disk`]: how that is seen.
 //!
 //! It must not know RocksDB, gRPC, threads, or read a clock.
 
 pub mod admission;
 pub mod away;
+pub mod disk;
 pub mod guard;
 pub mod leaders;
 pub mod lease;
@@ -19,6 +21,8 @@ pub mod news;
 pub mod replicas;
 pub mod reporting;
 pub mod restart;
+pub mod standing;
 pub mod states;
 pub mod testing;
 pub mod view;
+pub mod watchdog;

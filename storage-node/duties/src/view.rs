@@ -33,6 +33,10 @@ pub struct NodeWord {
     pub addresses: Option<Addresses>,
     /// It refuses writes for lack of disk space.
     pub read_only: bool,
+    /// Leaders shall stay away from it.
+    pub slow: bool,
+    /// What does not go on there, in words; empty: nothing.
+    pub trouble: String,
     /// Free bytes of its disk.
     pub disk_free_bytes: u64,
     /// All bytes of its disk.
@@ -117,6 +121,8 @@ impl View {
             incarnation: sender.incarnation,
             addresses: sender.addresses,
             read_only: request.read_only,
+            slow: request.slow,
+            trouble: shortened(request.trouble),
             disk_free_bytes: request.disk_free_bytes,
             disk_total_bytes: request.disk_total_bytes,
             held: request.held,
@@ -170,6 +176,13 @@ impl View {
         full.map(|(id, _)| id.0).collect()
     }
 
+    /// Nodes that were heard of late and from which leaders shall stay away, in order.
+    pub fn slow_nodes(&self, now: Instant) -> Vec<u64> {
+        let nodes = self.leading.iter().flat_map(|leading| &leading.nodes);
+        let slow = nodes.filter(|(_, word)| word.slow && now.saturating_duration_since(word.heard) < SILENT);
+        slow.map(|(id, _)| id.0).collect()
+    }
+
     /// For each node of the map: whether and when it was heard, and what it said.
     pub fn node_liveness(&self, map: &ClusterMap, now: Instant) -> Vec<NodeLiveness> {
         let mut led: BTreeMap<NodeId, u32> = BTreeMap::new();
@@ -191,6 +204,8 @@ impl View {
                 replicas: u32::try_from(word.held.len()).unwrap_or(u32::MAX),
                 leaders,
                 read_only: word.read_only,
+                slow: word.slow,
+                trouble: word.trouble.clone(),
                 disk_free_bytes: word.disk_free_bytes,
                 disk_total_bytes: word.disk_total_bytes,
             }
@@ -213,6 +228,15 @@ impl View {
             },
         };
         map.shards.iter().map(|shard| liveness(shard.id)).collect()
+    }
+}
+
+/// As much of what a node says of itself as is passed on.
+fn shortened(text: String) -> String {
+    const MAX_CHARS: usize = 500;
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
     }
 }
 

@@ -2,7 +2,7 @@
 //! callers behind it. It also installs, creates and empties replicas, in the order in which they were asked, so that
 //! nothing applies beside them.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use crossbeam_channel::{Receiver, Sender};
 use granary_common::{META_SHARD, ReplicaId, ShardId};
@@ -18,7 +18,7 @@ use granary_store::{Apply, Event, Install};
 
 use super::{
     AppliedTable, LogWriter, StoreInput, Waiters, applied::AppliedReplica, fatal::fatal, log_writer::weight,
-    pressure::Pressure,
+    meters::Meters, pressure::Pressure,
 };
 use crate::map::MapHolder;
 
@@ -52,6 +52,7 @@ pub(crate) struct Applier {
     pub(crate) store: Sender<StoreInput>,
     pub(crate) log: LogWriter,
     pub(crate) map: MapHolder,
+    pub(crate) meters: Arc<Meters>,
     /// Stops an install behind a step, as a crash would: for tests.
     pub(crate) crash_at: Option<InstallStep>,
     states: States,
@@ -66,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) store: Sender<StoreInput>,
     pub(crate) log: LogWriter,
     pub(crate) map: MapHolder,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) crash_at: Option<InstallStep>,
     pub(crate) replicas: Vec<(ReplicaId, ShardState)>,
     pub(crate) meta: Option<MetaState>,
@@ -81,6 +83,7 @@ impl Applier {
             store: parts.store,
             log: parts.log,
             map: parts.map,
+            meters: parts.meters,
             crash_at: parts.crash_at,
             states: States::default(),
         };
@@ -93,6 +96,7 @@ impl Applier {
 
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
         while let Ok(first) = jobs.recv() {
+            self.meters.apply.begin();
             let mut next = Some(first);
             let mut batch = Vec::new();
             let mut bytes = 0;
@@ -104,7 +108,9 @@ impl Applier {
                     }
                     other => {
                         self.apply(std::mem::take(&mut batch), std::mem::take(&mut bytes));
+                        self.meters.long.store(true, Relaxed);
                         self.other(other);
+                        self.meters.long.store(false, Relaxed);
                     }
                 }
                 if batch.len() < MAX_JOBS && bytes < MAX_BYTES {
@@ -112,6 +118,7 @@ impl Applier {
                 }
             }
             self.apply(batch, bytes);
+            self.meters.apply.end();
         }
     }
 

@@ -1,5 +1,10 @@
 //! The end of a node that must not go on.
 
+use std::{sync::mpsc, time::Duration};
+
+/// Longest wait for a last word to be written: what it is written to may be on the disk that hangs.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
 /// Says why and ends the process at once: after a failed write or sync nobody knows what is on the disk, so nothing may
 /// be acknowledged, served or retried (HAZARDS H22). The next start goes on from what is durable.
 pub(crate) fn fatal(what: &str, error: &dyn std::error::Error) -> ! {
@@ -14,4 +19,19 @@ pub(crate) fn fatal(what: &str, error: &dyn std::error::Error) -> ! {
         "{what}: {error}{causes}. This node stops now and does not retry; check its disk, then start it again"
     );
     crate::exit::exit(crate::exit::DISK_FAILED)
+}
+
+/// Says why and ends the process, even when nothing can be written any more.
+pub(crate) fn end_at_once(code: i32, why: &str) -> ! {
+    let (said, heard) = mpsc::channel();
+    let words = why.to_owned();
+    let say = move || {
+        tracing::error!("{words}");
+        let _ = said.send(());
+    };
+    if std::thread::Builder::new().name("last-word".into()).spawn(say).is_ok() {
+        // Said or not: it ends.
+        let _ = heard.recv_timeout(LAST_WORD);
+    }
+    crate::exit::exit_at_once(code)
 }

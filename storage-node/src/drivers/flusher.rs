@@ -1,14 +1,18 @@
 //! Makes applied state durable every second, or sooner when much was written, and tells the store: the log is purged
 //! only below that (HAZARDS H3). The applied indexes are read before the flush, never after.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use granary_common::{ReplicaId, ShardId};
 use granary_engine::DataStore;
 use granary_store::Event;
 
-use super::{AppliedTable, StoreInput, fatal::fatal};
+use super::{AppliedTable, StoreInput, fatal::fatal, meters::Meters};
 
 /// Longest time between a write and its flush.
 const EVERY: Duration = Duration::from_secs(1);
@@ -17,7 +21,13 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Written bytes behind which a flush does not wait for the second to end.
 const BYTES: u64 = 16 << 20;
 
-pub(crate) fn run(data: &Arc<DataStore>, applied: &AppliedTable, store: &Sender<StoreInput>, stop: &Receiver<()>) {
+pub(crate) fn run(
+    data: &Arc<DataStore>,
+    applied: &AppliedTable,
+    store: &Sender<StoreInput>,
+    stop: &Receiver<()>,
+    meters: &Meters,
+) {
     let mut told: BTreeMap<ShardId, (ReplicaId, u64)> = BTreeMap::new();
     let mut waited = Duration::ZERO;
     loop {
@@ -26,11 +36,16 @@ pub(crate) fn run(data: &Arc<DataStore>, applied: &AppliedTable, store: &Sender<
             Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
         };
         waited += LOOK;
+        // Here, as the question may have to wait for RocksDB's own lock.
+        meters.writes_stopped.store(data.stops_writes(), Relaxed);
         let written = data.bytes_since_flush();
         if written > 0 && (ends || waited >= EVERY || written >= BYTES) {
             waited = Duration::ZERO;
             let before = applied.all();
-            if let Err(error) = data.flush_wal() {
+            meters.flush.begin();
+            let flushed = data.flush_wal();
+            meters.flush.end();
+            if let Err(error) = flushed {
                 fatal("syncing the applied state failed", &error);
             }
             for (shard, at) in before {

@@ -1,20 +1,14 @@
 //! The log writer: a thread that drains everything in flight for all shards into one write with one sync, and then
 //! completes it in order.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use granary_common::log::Entry;
 use granary_engine::{LogBatch, RaftStore, raft_store::LogId};
 use granary_store::{Event, Persist};
 
-use super::{StoreInput, clock, fatal::fatal, pressure::Pressure};
+use super::{StoreInput, fatal::fatal, meters::Meters, pressure::Pressure};
 
 /// Jobs drained into one write at most.
 const MAX_JOBS: usize = 1024;
@@ -36,8 +30,6 @@ struct Job {
 pub struct LogWriter {
     jobs: Sender<Job>,
     pressure: Arc<Pressure>,
-    /// When the write under way began, by [`clock::now_ns`]; 0: none is.
-    writing_since: Arc<AtomicU64>,
 }
 
 impl LogWriter {
@@ -46,23 +38,19 @@ impl LogWriter {
         raft: Arc<RaftStore>,
         completions: Sender<StoreInput>,
         pressure: Arc<Pressure>,
+        meters: Arc<Meters>,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (jobs, queue) = unbounded();
         let of_thread = pressure.clone();
-        let writing_since = Arc::new(AtomicU64::new(0));
-        let since = writing_since.clone();
         let thread = std::thread::Builder::new()
             .name("log-writer".into())
-            .spawn(move || write_all(&raft, &queue, &completions, &of_thread, &since))?;
-        Ok((Self { jobs, pressure, writing_since }, thread))
+            .spawn(move || write_all(&raft, &queue, &completions, &of_thread, &meters))?;
+        Ok((Self { jobs, pressure }, thread))
     }
 
-    /// How long the write under way has taken so far: what a disk that hangs is known by (HAZARDS H24).
-    pub fn writing_for(&self) -> Duration {
-        match self.writing_since.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            since => Duration::from_nanos(clock::now_ns().saturating_sub(since)),
-        }
+    /// Jobs that wait, for the watchdog.
+    pub(crate) fn waiting(&self) -> usize {
+        self.jobs.len()
     }
 
     pub(crate) fn persist(&self, persist: Persist) {
@@ -103,7 +91,7 @@ fn write_all(
     queue: &Receiver<Job>,
     completions: &Sender<StoreInput>,
     pressure: &Pressure,
-    writing_since: &AtomicU64,
+    meters: &Meters,
 ) {
     while let Ok(first) = queue.recv() {
         // As in the store's thread: lets more jobs come in under load.
@@ -119,13 +107,11 @@ fn write_all(
         for job in &mut jobs {
             batch.extend(std::mem::take(&mut job.batch));
         }
-        writing_since.store(clock::now_ns(), Ordering::Relaxed);
         if !batch.is_empty()
-            && let Err(error) = raft.write(batch)
+            && let Err(error) = meters.measure_log(|| raft.write(batch))
         {
             fatal("writing the log failed", &error);
         }
-        writing_since.store(0, Ordering::Relaxed);
         pressure.remove(bytes);
         // Batches complete in order, so the highest number stands for all before it.
         if let Some(number) = jobs.iter().filter_map(|job| job.number).max() {

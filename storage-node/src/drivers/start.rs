@@ -1,25 +1,40 @@
 //! Starts all drivers of a member, and stops them in order.
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use crossbeam_channel::{Sender, unbounded};
 use granary_common::NodeId;
+use granary_duties::watchdog;
 use granary_engine::{LogBatch, Stores, raft_store::TailLimits, snapshot::InstallStep};
 use granary_proto::storage::MetaState;
 use granary_store::{Config, Event, Founding, Store};
 use prost::Message as _;
 
 use super::{
-    AppliedTable, Board, Inbox, Limits, LogWriter, Outbound, RecoveryError, StoreHandle, StoreInput, Waiters,
+    AppliedTable, Board, Health, Inbox, InjectedFault, Limits, LogWriter, Outbound, RecoveryError, StoreHandle,
+    StoreInput, Waiters,
     applier::{Applier, Parts},
     flusher,
+    meters::Meters,
     pressure::Pressure,
     recovery::{FoundAll, recover},
     replicas::Lifecycle,
     store_thread::StoreThread,
+    watch::Watch,
     worker::{Offered, Worker},
 };
 use crate::map::MapHolder;
+
+/// How often the runtime shows that it goes on.
+const BEAT: Duration = Duration::from_millis(250);
+const FLUSHER: &str = "flusher";
 
 /// What the drivers are told.
 #[derive(Clone, Debug)]
@@ -32,6 +47,10 @@ pub struct Settings {
     pub queue_bytes: usize,
     /// Ends the process behind this step of an install: for tests of crashes.
     pub crash_at: Option<InstallStep>,
+    /// When the watchdog does something.
+    pub watchdog: watchdog::Limits,
+    /// Stops or ends a thread: for tests of the watchdog.
+    pub fault: Option<InjectedFault>,
 }
 
 /// What was found on the disk and does not run yet: the transport is made in between, since it needs the map.
@@ -50,6 +69,7 @@ pub struct Prepared {
     log: LogWriter,
     log_thread: JoinHandle<()>,
     pressure: Arc<Pressure>,
+    meters: Arc<Meters>,
     /// For the services.
     pub store: StoreHandle,
     /// For received snapshots.
@@ -67,7 +87,10 @@ pub struct Drivers {
     lifecycle: Arc<Lifecycle>,
     control: Sender<StoreInput>,
     stop_flusher: Sender<()>,
-    threads: Vec<JoinHandle<()>>,
+    /// What the watchdog finds.
+    pub health: Arc<Health>,
+    threads: Arc<Vec<(&'static str, JoinHandle<()>)>>,
+    stopping: Arc<AtomicBool>,
 }
 
 /// Reads what is on the disk and makes the queues.
@@ -81,8 +104,9 @@ pub fn start(stores: Stores, settings: Settings) -> Result<Prepared, RecoveryErr
     let waiters = Arc::new(Waiters::default());
     let board = Arc::new(Board::new());
     let pressure = Arc::new(Pressure::new(settings.queue_bytes));
-    let (log, log_thread) =
-        LogWriter::start(stores.raft.clone(), control.0.clone(), pressure.clone()).map_err(RecoveryError::Thread)?;
+    let meters = Arc::new(Meters::with_fault(settings.fault.as_ref()));
+    let (log, log_thread) = LogWriter::start(stores.raft.clone(), control.0.clone(), pressure.clone(), meters.clone())
+        .map_err(RecoveryError::Thread)?;
     let senders = (control.0.clone(), intake.0.clone());
     let store = StoreHandle::new(senders, waiters.clone(), board.clone(), settings.limits);
     let newest = match found.meta.as_ref().and_then(|meta| meta.map.clone()) {
@@ -102,6 +126,7 @@ pub fn start(stores: Stores, settings: Settings) -> Result<Prepared, RecoveryErr
         log,
         log_thread,
         pressure,
+        meters,
         store,
         inbox: Arc::new(Inbox::default()),
     })
@@ -152,6 +177,7 @@ impl Prepared {
             store: control.clone(),
             log: self.log.clone(),
             map: self.map.clone(),
+            meters: self.meters.clone(),
             crash_at: self.settings.crash_at,
             replicas: states,
             meta: self.found.meta,
@@ -162,6 +188,7 @@ impl Prepared {
             staging: self.stores.staging.clone(),
             offered: offered.clone(),
             store: control.clone(),
+            meters: self.meters.clone(),
         };
         let store_thread = StoreThread {
             store,
@@ -175,25 +202,55 @@ impl Prepared {
             offered,
             inbox: self.inbox,
             undecided: Vec::new(),
-            outbound,
+            outbound: outbound.clone(),
             board: self.board,
             waiters: self.waiters,
             applied: applied.clone(),
             pressure: self.pressure,
             lifecycle: lifecycle.clone(),
+            meters: self.meters.clone(),
         };
         let (of_flusher, data, to_store) = (applied.clone(), self.stores.data.clone(), control.clone());
-        let threads = vec![
-            self.log_thread,
-            spawn("applier", move || applier.run(&applier_queue))?,
-            spawn("worker", move || worker.run(&worker_queue))?,
-            spawn("flusher", move || flusher::run(&data, &of_flusher, &to_store, &flusher_stops))?,
-            spawn("store", move || store_thread.run())?,
-        ];
+        let (apply_waits, worker_waits, of_flushes) =
+            (applier_queue.clone(), worker_queue.clone(), self.meters.clone());
+        let flush = move || flusher::run(&data, &of_flusher, &to_store, &flusher_stops, &of_flushes);
+        let threads = Arc::new(vec![
+            ("log-writer", self.log_thread),
+            ("applier", spawn("applier", move || applier.run(&applier_queue))?),
+            ("worker", spawn("worker", move || worker.run(&worker_queue))?),
+            (FLUSHER, spawn(FLUSHER, flush)?),
+            ("store", spawn("store", move || store_thread.run())?),
+        ]);
+        let (health, stopping, log_waits) = (Arc::<Health>::default(), Arc::<AtomicBool>::default(), self.log.clone());
+        let watch = Watch {
+            limits: self.settings.watchdog,
+            meters: self.meters.clone(),
+            health: health.clone(),
+            queues: [
+                Box::new(move || log_waits.waiting()),
+                Box::new(move || apply_waits.len()),
+                Box::new(move || worker_waits.len()),
+            ],
+            outbound,
+            threads: threads.clone(),
+            stopping: stopping.clone(),
+        };
+        spawn("watchdog", move || watch.run())?;
+        tokio::spawn(beat(self.meters));
         if let Some(state) = founding {
             lifecycle.found_meta(state);
         }
-        let drivers = Drivers { store: self.store, applied, log: self.log, lifecycle, control, stop_flusher, threads };
+        let drivers = Drivers {
+            store: self.store,
+            applied,
+            log: self.log,
+            lifecycle,
+            control,
+            stop_flusher,
+            health,
+            threads,
+            stopping,
+        };
         drivers.follow_map(&self.map);
         Ok(drivers)
     }
@@ -238,20 +295,30 @@ impl Drivers {
 
     /// Whether the threads that must never end are running.
     pub fn is_alive(&self) -> bool {
-        self.threads.iter().all(|thread| !thread.is_finished())
+        self.threads.iter().all(|(_, thread)| !thread.is_finished())
     }
 
     /// Ends the store and makes what was applied durable. Leaders should be away by now.
     pub fn stop(&self) {
+        self.stopping.store(true, Relaxed);
         let _ = self.control.send(StoreInput::Stop);
         let _ = self.stop_flusher.send(());
         // The flusher ends behind its last flush; the others hold nothing that is not on disk or answered.
-        if let Some(flusher) = self.threads.get(3) {
+        if let Some((_, flusher)) = self.threads.iter().find(|(name, _)| *name == FLUSHER) {
             let limit = std::time::Instant::now() + Duration::from_secs(5);
             while !flusher.is_finished() && std::time::Instant::now() < limit {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
+    }
+}
+
+/// Shows the watchdog that the runtime goes on.
+async fn beat(meters: Arc<Meters>) {
+    let mut interval = tokio::time::interval(BEAT);
+    loop {
+        interval.tick().await;
+        meters.runtime.end();
     }
 }
 

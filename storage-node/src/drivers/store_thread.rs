@@ -1,7 +1,7 @@
 //! The thread that steps the store: takes in what has happened, drains once, and hands the actions to those who do them.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,7 @@ use super::{
     AppliedTable, Board, Inbox, LogWriter, Outbound, StoreError, StoreInput, Waiters,
     applier::{self, apply_weight},
     clock,
+    meters::Meters,
     pressure::Pressure,
     replicas::Lifecycle,
     worker::{self, Offered},
@@ -45,6 +46,7 @@ pub(crate) struct StoreThread {
     pub(crate) applied: Arc<AppliedTable>,
     pub(crate) pressure: Arc<Pressure>,
     pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) meters: Arc<Meters>,
 }
 
 impl StoreThread {
@@ -55,6 +57,9 @@ impl StoreThread {
             let mut reports = Vec::new();
             let goes_on = self.take_in(next_tick, &mut reports);
             self.board.turned(clock::now_ns());
+            self.meters.store.begin();
+            self.meters.store.end();
+            self.meters.intake_waits.store(self.intake.len(), Relaxed);
             if Instant::now() >= next_tick {
                 self.store.handle(clock::now_ns(), Event::Tick);
                 // A late tick is dropped, never made up: followers must not hurry towards an election.
@@ -77,7 +82,10 @@ impl StoreThread {
         let first = if self.pressure.has_room() {
             select! {
                 recv(self.control) -> input => input.ok(),
-                recv(self.intake) -> input => input.ok(),
+                recv(self.intake) -> input => {
+                    self.meters.intake.end();
+                    input.ok()
+                }
                 default(timeout) => return true,
             }
         } else {
@@ -95,7 +103,9 @@ impl StoreThread {
         std::thread::yield_now();
         for _ in 0..MAX_EVENTS {
             let input = match self.control.try_recv() {
-                Err(TryRecvError::Empty) if self.pressure.has_room() => self.intake.try_recv(),
+                Err(TryRecvError::Empty) if self.pressure.has_room() => {
+                    self.intake.try_recv().inspect(|_| self.meters.intake.end())
+                }
                 other => other,
             };
             match input {

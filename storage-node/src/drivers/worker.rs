@@ -20,7 +20,7 @@ use granary_store::{Event, Fetch, SnapshotMade};
 use parking_lot::Mutex;
 use prost::Message as _;
 
-use super::{StoreInput, fatal::fatal};
+use super::{StoreInput, fatal::fatal, meters::Meters};
 
 /// What the worker is asked. Bounded: a group has at most one snapshot and 16 fetches under way.
 pub(crate) enum Job {
@@ -53,23 +53,29 @@ pub(crate) struct Worker {
     pub(crate) staging: Arc<StagingArea>,
     pub(crate) offered: Arc<Offered>,
     pub(crate) store: Sender<StoreInput>,
+    pub(crate) meters: Arc<Meters>,
 }
 
 impl Worker {
     pub(crate) fn run(&self, jobs: &Receiver<Job>) {
         for job in jobs {
-            let event = match job {
-                Job::Fetch(fetch) => self.fetch(fetch),
-                Job::Export(shard, replica) => {
-                    let made = self.export(shard);
-                    Event::SnapshotMade { shard, replica, made }
-                }
-                Job::Discard(received) => {
-                    drop(received);
-                    continue;
-                }
-            };
-            let _ = self.store.send(StoreInput::Event(event));
+            self.meters.worker.begin();
+            let event = self.work(job);
+            self.meters.worker.end();
+            if let Some(event) = event {
+                let _ = self.store.send(StoreInput::Event(event));
+            }
+        }
+    }
+
+    fn work(&self, job: Job) -> Option<Event> {
+        match job {
+            Job::Fetch(fetch) => Some(self.fetch(fetch)),
+            Job::Export(shard, replica) => Some(Event::SnapshotMade { shard, replica, made: self.export(shard) }),
+            Job::Discard(received) => {
+                drop(received);
+                None
+            }
         }
     }
 

@@ -2,9 +2,9 @@
 
 use granary_common::ShardId;
 use granary_machine::shard;
-use granary_store::Role;
+use granary_store::{Role, Stands};
 
-use crate::member::Member;
+use crate::{drivers::HealthSample, member::Member};
 
 /// The node at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Sample {
     pub requests_free: usize,
     /// Writes are refused for lack of disk space.
     pub read_only: bool,
+    /// What the watchdog found.
+    pub health: HealthSample,
     /// The Raft logs.
     pub raft: StoreSample,
     /// The state machines.
@@ -45,6 +47,8 @@ pub struct ShardSample {
     pub revision: u64,
     /// Rough size of its rows.
     pub bytes: u64,
+    /// Whether it stands still.
+    pub stands: Stands,
 }
 
 /// Reads everything: a row a replica, and some counters.
@@ -60,6 +64,7 @@ pub fn sample(member: &Member) -> Sample {
             applied_index: state.applied_index,
             revision: state.revision,
             bytes: state.bytes,
+            stands: published.stands,
         }
     });
     Sample {
@@ -67,6 +72,7 @@ pub fn sample(member: &Member) -> Sample {
         map_version: member.map.current().version,
         requests_free: member.store.free_requests(),
         read_only: member.space.is_read_only(),
+        health: member.drivers.health.sample(),
         raft: StoreSample { syncs: member.raft.syncs(), bytes_written: member.raft.bytes_written() },
         data: StoreSample { syncs: member.data.syncs(), bytes_written: member.data.bytes_written() },
     }

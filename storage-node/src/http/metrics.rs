@@ -14,15 +14,21 @@
 //! | `map_version` | | version of the node's copy of the cluster map |
 //! | `requests_free` | | requests that the store could take now |
 //! | `read_only` | | 1 while writes are refused for lack of disk space |
+//! | `disk_slow` | | 1 while leaders shall stay away since the disk is slow: it was within the last 15 s to 4 min |
+//! | `sync_seconds` | | average time of a write of the log over some seconds |
+//! | `stands_seconds` | `part` | how long a part of the node has had work and not gone on; parts are in `duties/src/watchdog.rs` |
+//! | `stalled` | `part` | 1 while that is too long |
+//! | `shard_stalled` | `shard`, `what` | 1 while nothing that waits is committed (`commit`), or nothing that is committed is applied (`apply`) |
 //! | `syncs_total` | `store` | syncs of `raft/` and `data/` since the start |
 //! | `written_bytes_total` | `store` | bytes written to them, before compaction |
 
 use std::{fmt, time::Duration};
 
 use granary_proto::kv::Reason;
+use granary_store::Stands;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
+    encoding::{DescriptorEncoder, EncodeLabelValue, EncodeMetric, text},
     metrics::{
         MetricType,
         counter::{ConstCounter, Counter},
@@ -129,9 +135,32 @@ impl Collector for Live {
         page.gauges("shard_applied_index", "Last entry applied", of(|shard| shard.applied_index))?;
         page.gauges("shard_revision", "Revision of the last write", of(|shard| shard.revision))?;
         page.gauges("shard_bytes", "Rough size of the rows", of(|shard| shard.bytes))?;
+        self.health(&mut page, &sample)?;
         let stores = [("raft", sample.raft), ("data", sample.data)];
         page.counters("syncs", "Syncs to disk", stores.map(|(name, store)| (name, store.syncs)))?;
         page.counters("written_bytes", "Bytes written", stores.map(|(name, store)| (name, store.bytes_written)))
+    }
+}
+
+impl Live {
+    fn health(&self, page: &mut Page<'_>, sample: &Sample) -> fmt::Result {
+        let health = &sample.health;
+        page.gauge("disk_slow", "1 while leaders stay away from a slow disk", u64::from(health.slow_disk))?;
+        let seconds = |duration: &Duration| duration.as_secs_f64();
+        page.number("sync_seconds", "Average time of a write of the log", seconds(&health.sync_average))?;
+        let parts = || health.parts.iter().map(|(part, stood, stalled)| ([("part", part.name())], stood, *stalled));
+        let stood = parts().map(|(label, stood, _)| (label, seconds(stood)));
+        page.family("stands_seconds", "How long a part has not gone on", stood)?;
+        let stalled = parts().map(|(label, _, stalled)| (label, f64::from(u8::from(stalled))));
+        page.family("stalled", "1 while a part has not gone on for too long", stalled)?;
+        let standing = [("commit", Stands::Commit), ("apply", Stands::Apply)];
+        let shards = sample.shards.iter().flat_map(|shard| {
+            let id = shard.shard.0.to_string();
+            standing.map(|(what, stands)| {
+                ([("shard", id.clone()), ("what", what.to_owned())], f64::from(u8::from(shard.stands == stands)))
+            })
+        });
+        page.family("shard_stalled", "1 while a shard's replica here stands still", shards)
     }
 }
 
@@ -142,10 +171,27 @@ impl Page<'_> {
         ConstGauge::new(value).encode(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?)
     }
 
+    fn number(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        ConstGauge::new(value).encode(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?)
+    }
+
     fn gauges(&mut self, name: &str, help: &str, values: impl Iterator<Item = (String, u64)>) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (shard, value) in values {
             ConstGauge::new(value).encode(family.encode_family(&[("shard", shard)])?)?;
+        }
+        Ok(())
+    }
+
+    fn family<const N: usize, V: EncodeLabelValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = ([(&'static str, V); N], f64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in values {
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -162,8 +208,10 @@ impl Page<'_> {
 #[cfg(test)]
 mod tests {
     use granary_common::ShardId;
+    use granary_duties::watchdog::Part;
 
     use super::*;
+    use crate::drivers::HealthSample;
     use crate::http::{ShardSample, StoreSample};
 
     #[test]
@@ -186,10 +234,21 @@ mod tests {
 
     #[test]
     fn a_scrape_shows_the_node_as_it_is_at_that_moment() {
-        let shard = |id, leads| ShardSample { shard: ShardId(id), leads, applied_index: 70, ..Default::default() };
+        let shard = |id, leads| ShardSample {
+            shard: ShardId(id),
+            leads,
+            applied_index: 70,
+            stands: if leads { Stands::Commit } else { Stands::No },
+            ..Default::default()
+        };
         let sample = Sample {
             shards: vec![shard(1, true), shard(2, false)],
             raft: StoreSample { syncs: 5, bytes_written: 6 },
+            health: HealthSample {
+                slow_disk: true,
+                sync_average: Duration::from_millis(750),
+                parts: vec![(Part::Apply, Duration::from_secs(12), true), (Part::Log, Duration::ZERO, false)],
+            },
             read_only: true,
             ..Sample::default()
         };
@@ -200,6 +259,13 @@ mod tests {
             "granary_shard_applied_index{shard=\"2\"} 70",
             "granary_syncs_total{store=\"raft\"} 5",
             "granary_read_only 1",
+            "granary_disk_slow 1",
+            "granary_sync_seconds 0.75",
+            "granary_stands_seconds{part=\"apply\"} 12.0",
+            "granary_stalled{part=\"apply\"} 1",
+            "granary_stalled{part=\"log\"} 0",
+            "granary_shard_stalled{shard=\"1\",what=\"commit\"} 1",
+            "granary_shard_stalled{shard=\"2\",what=\"commit\"} 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -1,33 +1,36 @@
 //! Tells the store to give its leaders away while the map says so for this node: it drains, or a lease keeps leaders
-//! away from it; and while its disk is slow (HAZARDS H24). Such a lease ends by itself, by the wall clock.
+//! away from it; and which nodes are too slow to lead: this one by its own watchdog, others by the meta shard's leader
+//! (HAZARDS H24). Such a lease ends by itself, by the wall clock.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use granary_duties::away::{DiskWatch, Wish, wish};
+use granary_common::NodeId;
+use granary_duties::away::{Wish, wish};
 use granary_store::Event;
 
 use crate::{drivers::clock, member::Member};
 
 /// While a lease runs the clock is read at least so often, for it may be set.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often the disk is looked at.
-const LOOK_AT_DISK: Duration = Duration::from_millis(250);
+/// How often the watchdog's verdict is looked at.
+const LOOK_AT_HEALTH: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(member: Arc<Member>) {
     let mut maps = member.map.subscribe();
     let mut leaving = member.meta.leaving();
     let mut told = false;
-    let mut disk = DiskWatch::default();
+    let mut told_slow = BTreeSet::new();
     loop {
         let wish = wish(&maps.borrow_and_update(), member.id(), clock::unix_ms());
-        let slow = disk.is_slow(member.drivers.log.writing_for(), Instant::now());
-        let away = *leaving.borrow_and_update() || wish != Wish::Stay || slow;
+        let away = *leaving.borrow_and_update() || wish != Wish::Stay;
         if away != told {
             told = away;
             member.store.event(Event::LeadersAway { away });
+        }
+        let slow = slow_nodes(&member);
+        if slow != told_slow {
+            member.store.event(Event::SlowNodes { nodes: slow.clone() });
+            told_slow = slow;
         }
         let lease_end = async {
             match wish {
@@ -39,7 +42,13 @@ pub(super) async fn run(member: Arc<Member>) {
             changed = maps.changed() => if changed.is_err() { return },
             changed = leaving.changed() => if changed.is_err() { return },
             () = lease_end => {}
-            () = tokio::time::sleep(LOOK_AT_DISK) => {}
+            () = tokio::time::sleep(LOOK_AT_HEALTH) => {}
         }
     }
+}
+
+fn slow_nodes(member: &Member) -> BTreeSet<NodeId> {
+    let own = member.drivers.health.away().then(|| member.id());
+    let others = member.meta.slow_nodes();
+    others.into_iter().filter(|node| *node != member.id()).chain(own).collect()
 }

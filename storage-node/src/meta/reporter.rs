@@ -6,6 +6,7 @@ use granary_common::{NodeId, ShardId};
 use granary_duties::reporting::candidates;
 use granary_engine::DiskSpace;
 use granary_proto::raft::{ReportRequest, ReportResponse};
+use granary_store::Stands;
 use tonic::{Code, Status};
 use tracing::{debug, warn};
 
@@ -57,9 +58,28 @@ async fn request(member: &Member) -> Result<ReportRequest, crate::drivers::Store
         led,
         held,
         read_only: member.space.is_read_only(),
+        slow: member.drivers.health.away(),
+        trouble: trouble(member),
         disk_free_bytes: disk.as_ref().map_or(0, |disk| disk.free),
         disk_total_bytes: disk.as_ref().map_or(0, |disk| disk.total),
     })
+}
+
+/// What stands still here: parts of the node, and groups.
+fn trouble(member: &Member) -> String {
+    let published = member.store.all_published();
+    let standing = |stands| {
+        let shards =
+            published.iter().filter(move |state| state.stands == stands).map(|state| state.shard.0.to_string());
+        shards.collect::<Vec<_>>().join(", ")
+    };
+    let group = |shards: String, what| (!shards.is_empty()).then(|| format!("{what} shards {shards}"));
+    let parts = [
+        member.drivers.health.trouble(),
+        group(standing(Stands::Commit), "nothing that waits is committed in"),
+        group(standing(Stands::Apply), "nothing that is committed is applied in"),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// Finds the leader and hands the report over.
@@ -89,7 +109,7 @@ async fn deliver(member: &Member, request: ReportRequest) -> Result<(), Status> 
         }
     }
     // What is believed of the leader was wrong.
-    member.meta.take_told(None, Vec::new(), Vec::new());
+    member.meta.take_told(None, Vec::new(), Vec::new(), Vec::new());
     Err(last)
 }
 
@@ -104,7 +124,7 @@ async fn ask(member: &Member, node: NodeId, request: ReportRequest) -> Result<Re
 
 fn take(member: &Member, answer: ReportResponse) -> Result<(), Status> {
     let leader = Some(NodeId(answer.meta_leader_node_id)).filter(|leader| leader.0 != 0);
-    member.meta.take_told(leader, answer.leaders, answer.read_only_node_ids);
+    member.meta.take_told(leader, answer.leaders, answer.read_only_node_ids, answer.slow_node_ids);
     if let Some(map) = answer.map {
         member.map.offer(map);
     }

@@ -11,12 +11,12 @@ use granary_proto::{
     raft::Sender,
     storage::{Identity, MetaState},
 };
-use granary_store::Config;
+use granary_store::{Config, StandstillTicks};
 use tonic::Status;
 
 use super::{Node, NodeError, founding, reclaim};
 use crate::{
-    drivers::{self, Limits, Settings},
+    drivers::{self, InjectedFault, Limits, Settings},
     member::Member,
     meta::MetaLead,
     options::Options,
@@ -154,7 +154,12 @@ impl Node {
 fn settings(options: &Options, identity: &Identity) -> Settings {
     let node = NodeId(identity.node_id);
     let seed = rand::random();
+    let ticks = |seconds: u32| (u64::from(seconds) * 1_000).div_ceil(u64::from(options.tick_ms));
     let store = Config {
+        standstill: StandstillTicks {
+            report: ticks(options.stands_seconds),
+            give_up: ticks(options.disk_hangs_seconds) / 2 * 3,
+        },
         tick_ns: u64::from(options.tick_ms) * 1_000_000,
         heartbeat_ticks: options.heartbeat_ticks as usize,
         election_ticks: options.election_ticks as usize,
@@ -171,6 +176,8 @@ fn settings(options: &Options, identity: &Identity) -> Settings {
         limits: Limits { requests: options.max_requests as usize, request_bytes, ..Limits::default() },
         queue_bytes: request_bytes,
         crash_at: crash_at(),
+        watchdog: options.watchdog(),
+        fault: fault(),
     }
 }
 
@@ -189,6 +196,18 @@ fn crash_at() -> Option<InstallStep> {
     };
     tracing::warn!(?step, "the first install of a snapshot ends this process, as GRANARY_CRASH_AT_INSTALL asks");
     Some(step)
+}
+
+/// For tests of the watchdog: `GRANARY_FAULT` names what happens to which thread after how many of its turns, such as
+/// `panic:applier:50` or `hang:store:400`.
+fn fault() -> Option<InjectedFault> {
+    let text = std::env::var("GRANARY_FAULT").ok()?;
+    let fault = InjectedFault::parse(&text);
+    match &fault {
+        Some(fault) => tracing::warn!(?fault, "a thread of this process will fail, as GRANARY_FAULT asks"),
+        None => tracing::warn!(text, "GRANARY_FAULT is not such as hang:store:400: it has no effect"),
+    }
+    fault
 }
 
 fn transport_limits(options: &Options) -> transport::Limits {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use granary_common::NodeId;
+use granary_duties::standing::Work;
 use granary_engine::snapshot::Exported;
 use granary_proto::raft::{self as wire, MessagesFrame, Open};
 use granary_store::{Lane, Send, SendSnapshot};
@@ -24,10 +25,12 @@ use super::{
     Limits, Peers, backoff::Backoff, channels::Purpose, queue::LaneQueue, snapshot_send::SnapshotSender,
     unreachable::Unreachable,
 };
-use crate::drivers::{Outbound, StoreHandle};
+use crate::drivers::{LaneTo, Outbound, StoreHandle};
 
 /// Between two attempts at a stream: first and longest pause.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// Longest wait of the watchdog for a look.
+const SOON: Duration = Duration::from_millis(10);
 /// A stream that stood this long was a good one: the pauses begin anew.
 const GOOD_STREAM: Duration = Duration::from_secs(1);
 
@@ -101,6 +104,14 @@ impl Outbound for Streams {
         done: Box<dyn FnOnce(bool) + std::marker::Send>,
     ) {
         self.runtime.spawn(self.snapshots.clone().send(wanted, files, done));
+    }
+
+    fn queues(&self) -> Option<Vec<(LaneTo, Work)>> {
+        let lanes = self.lanes.try_lock_for(SOON)?;
+        let work = |((node, lane), stream): (&(NodeId, Lane), &LaneStream)| {
+            ((*node, *lane == Lane::Heartbeats), stream.queue.work())
+        };
+        Some(lanes.iter().map(work).collect())
     }
 }
 

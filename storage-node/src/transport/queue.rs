@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use granary_duties::standing::Work;
 use granary_proto::raft::RaftMessage;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -22,6 +23,8 @@ struct State {
     bytes: usize,
     /// Number of the stream that may take messages; 0: none.
     stream: u64,
+    /// How often something was taken out, or thrown away.
+    taken: u64,
 }
 
 impl LaneQueue {
@@ -45,6 +48,12 @@ impl LaneQueue {
         true
     }
 
+    /// For the watchdog.
+    pub(crate) fn work(&self) -> Work {
+        let state = self.state.lock();
+        Work { busy: !state.waiting.is_empty(), done: state.taken }
+    }
+
     /// Waits until there is something to send.
     pub(crate) async fn filled(&self) {
         self.when(|state| (!state.waiting.is_empty()).then_some(())).await;
@@ -59,7 +68,10 @@ impl LaneQueue {
     /// Drops what waits, and ends the stream that took from it: what comes later goes out on another one, so that nothing
     /// is sent twice or out of order.
     pub(crate) fn break_off(&self) {
-        *self.state.lock() = State::default();
+        {
+            let mut state = self.state.lock();
+            *state = State { taken: state.taken + 1, ..State::default() };
+        }
         self.changed.notify_waiters();
     }
 
@@ -86,6 +98,7 @@ impl LaneQueue {
             frame.push(message);
         }
         state.bytes -= bytes;
+        state.taken += 1;
         frame
     }
 

@@ -6,7 +6,7 @@ use granary_common::{
 };
 use granary_proto::{map, raft as wire};
 
-use crate::event::Ticket;
+use crate::{event::Ticket, standstill::Stands};
 
 /// Everything to be done after a drain. The driver begins with `publish`, so that a lease that ends is seen before the
 /// message that ends it leaves; the rest has no order among each other.
@@ -224,4 +224,6 @@ pub struct Published {
     pub gone: bool,
     /// The replica is a voter or learner with state and close to the end of its leader's log.
     pub caught_up: bool,
+    /// Whether it stands still.
+    pub stands: Stands,
 }

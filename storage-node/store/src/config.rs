@@ -2,6 +2,8 @@
 
 use granary_common::NodeId;
 
+use crate::standstill::StandstillTicks;
+
 /// Settings of a store. All times are in ns of CLOCK_BOOTTIME unless they are counted in ticks.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -29,6 +31,8 @@ pub struct Config {
     pub memory_bytes: usize,
     /// How much log is kept on disk for slow followers.
     pub retention: Retention,
+    /// When a group that stands still is reported, and when its leader gives up.
+    pub standstill: StandstillTicks,
     /// Seed of the election timeouts.
     pub seed: u64,
 }
@@ -58,7 +62,8 @@ impl Retention {
 }
 
 impl Config {
-    /// Ticks of 25 ms, heartbeats every 100 ms, elections after 500 to 800 ms.
+    /// Ticks of 25 ms, heartbeats every 100 ms, elections after 500 to 800 ms, a word about a group that stands still after
+    /// 10 s, another leader after 60 s.
     pub fn new(node: NodeId, seed: u64) -> Self {
         Self {
             node,
@@ -78,6 +83,7 @@ impl Config {
                 entries_for_followers: 100_000,
                 bytes_for_followers: 64 << 20,
             },
+            standstill: StandstillTicks { report: 400, give_up: 2_400 },
             seed,
         }
     }

@@ -1,5 +1,7 @@
 //! What happens to a store.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use granary_common::{
     NodeId, ReplicaId, ShardId, limits,
@@ -92,6 +94,13 @@ pub enum Event {
     LeadersAway {
         /// Begin or end.
         away: bool,
+    },
+    /// Nodes whose disks are too slow to lead on, as far as is known: leadership is handed to one only where it must leave
+    /// (`LeadersAway`) and nobody else can take it. While this node is among them, it hands every leadership to the best
+    /// other voter that is not, and campaigns later than others.
+    SlowNodes {
+        /// All of them.
+        nodes: BTreeSet<NodeId>,
     },
     /// The last send to this node failed.
     Unreachable {

@@ -4,8 +4,9 @@ mod collect;
 mod lead;
 mod notice;
 mod publish;
+mod stand;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use granary_common::{
     NodeId, ReplicaId, ShardId,
@@ -26,8 +27,10 @@ use crate::{
     logger::logger,
     membership,
     memlog::MemLog,
+    pauses::Pauses,
     retain::Sizes,
     rng::Rng,
+    standstill::{Stands, Standstill},
 };
 
 /// A Ready whose writes are on their way to the disk, and the messages that wait for them.
@@ -55,6 +58,15 @@ struct Asked {
     context: u64,
     tickets: Vec<Ticket>,
     at_tick: u64,
+}
+
+/// Whether leaders shall leave this node.
+#[derive(Clone, Copy)]
+pub(crate) struct Leave<'a> {
+    /// In any case.
+    pub(crate) must: bool,
+    /// Nodes whose disks are slow.
+    pub(crate) slow: &'a BTreeSet<NodeId>,
 }
 
 pub(crate) struct Group {
@@ -114,6 +126,14 @@ pub(crate) struct Group {
     purge_due: bool,
     /// Voters, and those of the outgoing half, as Raft has them: asked for at every drain.
     voters: [Vec<u64>; 2],
+    /// Of handing over because this node is slow.
+    handing: Pauses,
+    standstill: Standstill,
+    stands: Stands,
+    /// Campaigns later than others: leaders shall leave this node, or it gave one up just now.
+    reluctant: bool,
+    /// Until this tick, since it gave up.
+    gave_up_until: u64,
 }
 
 impl Group {
@@ -129,7 +149,8 @@ impl Group {
             id: replica.0,
             election_tick: config.election_ticks,
             heartbeat_tick: config.heartbeat_ticks,
-            max_election_tick: config.max_election_ticks,
+            // Who is reluctant draws up to twice the latest moment (`Group::draw_timeout`).
+            max_election_tick: config.max_election_ticks * 2,
             applied: recovered.applied,
             max_size_per_msg: config.max_append_bytes,
             max_inflight_msgs: config.max_inflight_appends,
@@ -186,6 +207,11 @@ impl Group {
             tick_offset: u64::from(shard.0) % config.heartbeat_ticks as u64,
             purge_due: false,
             voters: [Vec::new(), Vec::new()],
+            handing: Pauses::default(),
+            standstill: Standstill::default(),
+            stands: Stands::No,
+            reluctant: false,
+            gave_up_until: 0,
         };
         group.note_voters();
         group.look(config, rng);
@@ -236,8 +262,10 @@ impl Group {
     }
 
     /// A tick: messages that were queued have been handled before it.
-    pub(crate) fn tick(&mut self, config: &Config, rng: &mut Rng, now_ns: u64, away: bool, out: &mut Actions) {
+    pub(crate) fn tick(&mut self, config: &Config, rng: &mut Rng, now_ns: u64, leave: Leave<'_>, out: &mut Actions) {
         self.ticks += 1;
+        self.hold_back(config, rng, leave);
+        self.watch(config, rng);
         if self.destroying || self.installing.is_some() {
             // A pause is not silence of the leader.
             self.heard_tick = self.ticks;
@@ -264,7 +292,7 @@ impl Group {
         if self.leads() {
             self.heard_tick = self.ticks;
             if (self.ticks + self.tick_offset).is_multiple_of(config.heartbeat_ticks as u64) {
-                self.walk(away);
+                self.walk(leave);
             }
         } else {
             self.ask_when_unheard(now_ns, out);
@@ -290,7 +318,13 @@ impl Group {
             self.lease.reset();
         }
         self.last_seen = seen;
-        let timeout = rng.between(config.election_ticks, config.max_election_ticks);
+        self.draw_timeout(config, rng);
+    }
+
+    /// Who is reluctant draws a later moment: behind the latest of all others.
+    fn draw_timeout(&mut self, config: &Config, rng: &mut Rng) {
+        let later = if self.reluctant { config.max_election_ticks } else { 0 };
+        let timeout = rng.between(config.election_ticks, config.max_election_ticks) + later;
         self.node.raft.set_randomized_election_timeout(timeout);
     }
 

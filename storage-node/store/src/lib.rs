@@ -26,8 +26,10 @@ mod lease;
 mod logger;
 mod membership;
 mod memlog;
+mod pauses;
 mod retain;
 mod rng;
+mod standstill;
 mod store;
 mod walk;
 
@@ -37,5 +39,6 @@ pub use action::{
 };
 pub use config::{Config, Retention};
 pub use event::{Event, Founding, Recovered, SnapshotMade, Ticket};
+pub use standstill::{At, Remedy, Stands, Standstill, StandstillTicks};
 pub use store::Store;
 pub use walk::{Member, Progress, Walk, WalkView, walk};

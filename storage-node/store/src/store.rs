@@ -8,7 +8,7 @@ use crate::{
     action::{Actions, Answer, Persist},
     config::Config,
     event::{Event, Founding, Recovered},
-    group::Group,
+    group::{Group, Leave},
     rng::Rng,
 };
 
@@ -23,6 +23,8 @@ pub struct Store {
     /// Groups that wait for a batch, by its number.
     waiting: BTreeMap<u64, Vec<ShardId>>,
     away: bool,
+    /// Nodes whose disks are slow.
+    slow: BTreeSet<NodeId>,
     out: Actions,
 }
 
@@ -38,6 +40,7 @@ impl Store {
             next_batch: 1,
             waiting: BTreeMap::new(),
             away: false,
+            slow: BTreeSet::new(),
             out: Actions::default(),
         }
     }
@@ -90,6 +93,7 @@ impl Store {
                 }
             }
             Event::LeadersAway { away } => self.away = away,
+            Event::SlowNodes { nodes } => self.slow = nodes,
             Event::Unreachable { node } => {
                 for group in self.groups.values_mut() {
                     group.unreachable(node);
@@ -163,8 +167,9 @@ impl Store {
     }
 
     fn tick(&mut self, now_ns: u64) {
+        let leave = Leave { must: self.away, slow: &self.slow };
         for (shard, group) in &mut self.groups {
-            group.tick(&self.config, &mut self.rng, now_ns, self.away, &mut self.out);
+            group.tick(&self.config, &mut self.rng, now_ns, leave, &mut self.out);
             self.dirty.insert(*shard);
         }
     }

@@ -1,5 +1,7 @@
 //! What only a leader does: walk to the target, hand over, purge, report.
 
+use std::collections::BTreeSet;
+
 use granary_common::NodeId;
 use granary_proto::{
     map::{self, ReplicaRole},
@@ -8,7 +10,7 @@ use granary_proto::{
 };
 use raft::ProgressState;
 
-use super::{Actions, Group, membership};
+use super::{Actions, Group, Leave, membership};
 use crate::{
     action::PersistItem,
     config::Config,
@@ -18,6 +20,9 @@ use crate::{
 
 /// A replica at most this many entries behind the leader's last index counts as caught up.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
+/// Ticks between two times that a slow node hands the same leadership over, at first and at most: where the nodes that are
+/// slow do not know of each other, they would send it round and round.
+const HANDING_TICKS: (u64, u64) = (40, 2_560);
 /// Ticks for which a made snapshot is offered to further followers, and holds the purge.
 const SNAPSHOT_TICKS: u64 = 400;
 
@@ -58,24 +63,31 @@ impl Group {
     }
 
     /// Takes the next step to the target, or hands over while leaders shall be away from this node.
-    pub(super) fn walk(&mut self, away: bool) {
+    pub(super) fn walk(&mut self, leave: Leave<'_>) {
         let raft = &self.node.raft;
-        if !raft.apply_to_current_term() || raft.has_pending_conf() || raft.lead_transferee.is_some() {
+        let is_slow = leave.slow.contains(&self.own_node);
+        let busy = !raft.apply_to_current_term() || raft.has_pending_conf();
+        // Where nothing is applied, waiting for that would be for good.
+        if raft.lead_transferee.is_some() || (busy && !is_slow) {
             return;
         }
         let settled = self.settled_at == Some((self.target.number, self.group.version));
         // Nobody took what was handed over. No lease holds for the rest of the term, as the one it was meant for may still
         // hear of it; so the term is ended by handing over again, to whoever is heard now.
-        let away = away || self.lease.is_handed_over();
+        let must = leave.must || self.lease.is_handed_over();
+        let away = must || is_slow;
         if settled && !away {
             return;
         }
         let view = self.walk_view();
-        if away && let Some(to) = view.best(|id| view.voters.contains(&id)) {
+        if away
+            && let Some(to) = self.heir(&view, must, leave.slow)
+            && (must || self.handing.may(self.ticks, HANDING_TICKS.0, HANDING_TICKS.1))
+        {
             self.node.transfer_leader(to);
             return;
         }
-        if settled {
+        if settled || busy {
             return;
         }
         match walk(&view) {
@@ -95,6 +107,14 @@ impl Group {
             Walk::LeaveJoint => self.change(Vec::new()),
             Walk::HandOver(to) => self.node.transfer_leader(to),
         }
+    }
+
+    /// Who takes over: a voter whose disk is not slow, where there is one. Else nobody, unless this one must leave: of
+    /// nodes that are all slow none is better, and they would hand the same leaders round and round.
+    fn heir(&self, view: &WalkView, must: bool, slow: &BTreeSet<NodeId>) -> Option<u64> {
+        let is_slow = |id| self.node_of(id).is_some_and(|node| slow.contains(&node));
+        let quick = view.best(|id| view.voters.contains(&id) && !is_slow(id));
+        quick.or_else(|| must.then(|| view.best(|id| view.voters.contains(&id))).flatten())
     }
 
     fn change(&mut self, steps: Vec<MembershipStep>) {

@@ -7,6 +7,7 @@ use super::{Actions, Group};
 use crate::{
     action::{Published, Role},
     config::Config,
+    standstill::Stands,
 };
 
 /// A lease (or a freshness) that grew by less is not published again.
@@ -22,6 +23,7 @@ pub(crate) struct Face {
     fresh_ns: u64,
     version: u64,
     caught_up: bool,
+    stands: Stands,
 }
 
 impl Face {
@@ -50,6 +52,7 @@ impl Group {
             group: self.group.clone(),
             gone: false,
             caught_up: face.caught_up,
+            stands: face.stands,
         });
     }
 
@@ -85,6 +88,7 @@ impl Group {
             fresh_ns,
             version: self.group.version,
             caught_up,
+            stands: self.stands,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use granary_common::{NodeId, ShardId};
-use granary_store::{Config, Event, Retention};
+use granary_store::{Config, Event, Retention, StandstillTicks};
 
 use crate::{
     cluster::{Cluster, Weather},
@@ -16,7 +16,7 @@ use crate::{
 
 const SEEDS: u64 = 200;
 /// What must have happened in the sum of all seeds.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 19] = [
     "dropped message",
     "cut",
     "one-way cut",
@@ -31,6 +31,7 @@ const KINDS: [&str; 18] = [
     "new target",
     "transfer",
     "leaders away",
+    "slow nodes",
     "node lost",
     "lease read",
     "read by index",
@@ -58,6 +59,8 @@ fn tune(seed: u64) -> impl Fn(&mut Config) {
             entries_for_followers: entries * *rng.pick(&[1, 3]),
             bytes_for_followers: *rng.pick(&[1_000, 1 << 20]),
         };
+        let give_up = *rng.pick(&[40, 100, 2_400]);
+        config.standstill = StandstillTicks { report: give_up / 4, give_up };
     }
 }
 
@@ -200,6 +203,12 @@ impl Faults {
             let away = node.away;
             node.event(now, Event::LeadersAway { away });
             self.cluster.count("leaders away");
+        }
+        if self.chance(0.5) {
+            let (place, all) = (self.place(), self.cluster.nodes.len() as u64);
+            let slow = (1..=all).filter(|_| self.cluster.rng.hits(300_000)).map(NodeId).collect();
+            self.cluster.nodes[place].event(now, Event::SlowNodes { nodes: slow });
+            self.cluster.count("slow nodes");
         }
         if self.chance(0.1) && self.factor > 1 && !self.cluster.nodes.iter().any(|node| node.lost) {
             self.lose_a_node();

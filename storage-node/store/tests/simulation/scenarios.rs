@@ -1,7 +1,7 @@
 //! Single faults, one a test, in the same cluster.
 
 use granary_common::{NodeId, ShardId};
-use granary_store::{Config, Event, Retention};
+use granary_store::{Config, Event, Retention, Stands, StandstillTicks};
 
 use crate::{cluster::Cluster, node::MS};
 
@@ -208,4 +208,80 @@ fn a_leader_whose_successor_never_heard_of_it_is_followed_by_one_with_a_lease() 
     cluster.cut.clear();
     cluster.wait_for_leaders();
     cluster.heal_and_compare();
+}
+
+fn slow(cluster: &mut Cluster, told: u64, nodes: &[u64]) {
+    let (now, nodes) = (cluster.now, nodes.iter().copied().map(NodeId).collect());
+    cluster.node(told).event(now, Event::SlowNodes { nodes });
+}
+
+#[test]
+fn a_leader_on_a_slow_disk_hands_over_to_a_node_that_is_not_slow_also_while_its_log_stands() {
+    for seed in 0..10 {
+        let mut cluster = cluster(seed, 3, 3, |_| {});
+        load(&mut cluster, 1, 100);
+        let leader = cluster.leader(1).unwrap();
+        let (also_slow, good) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+        let until = cluster.now + 5_000 * MS;
+        cluster.node(leader).stalled_until = until;
+        load(&mut cluster, 1, 200);
+        slow(&mut cluster, leader, &[leader, also_slow]);
+        let began = cluster.now;
+        cluster.run_until("the good node leads", 1_000, |cluster| cluster.leader(1) == Some(good));
+        println!("seed {seed}: {} ms", (cluster.now - began) / MS);
+        cluster.write_until_applied(1);
+        cluster.heal_and_compare();
+    }
+}
+
+#[test]
+fn of_nodes_that_are_all_slow_none_hands_over() {
+    let mut cluster = cluster(11, 3, 3, |_| {});
+    let (leader, before) = (cluster.leader(1).unwrap(), term(&cluster));
+    for node in 1..=3 {
+        slow(&mut cluster, node, &[1, 2, 3]);
+    }
+    load(&mut cluster, 1, 3_000);
+    assert_eq!((cluster.leader(1), term(&cluster)), (Some(leader), before));
+    cluster.heal_and_compare();
+}
+
+#[test]
+fn nodes_that_are_all_slow_still_elect_a_leader_when_theirs_dies() {
+    for seed in 0..10 {
+        let mut cluster = cluster(seed, 3, 3, |_| {});
+        let leader = cluster.leader(1).unwrap();
+        for node in 1..=3 {
+            slow(&mut cluster, node, &[1, 2, 3]);
+        }
+        cluster.crash(leader as usize - 1, false);
+        cluster.run_until("another one leads", 5_000, |cluster| cluster.leader(1).is_some_and(|now| now != leader));
+        cluster.start(leader as usize - 1);
+        cluster.heal_and_compare();
+    }
+}
+
+/// Its followers answer heartbeats and do not write: that is told, and it goes on to lead, for another one could do no more.
+/// Only when that lasts longer than a node with such a disk lives, it gives up; and all goes on when the disks do.
+#[test]
+fn a_leader_that_is_heard_and_commits_nothing_is_reported_and_gives_up_after_long() {
+    let ticks = StandstillTicks { report: 40, give_up: 200 };
+    let mut cluster = cluster(12, 3, 3, |config| config.standstill = ticks);
+    load(&mut cluster, 1, 100);
+    let (leader, before) = (cluster.leader(1).unwrap(), term(&cluster));
+    for node in (1..=3).filter(|id| *id != leader) {
+        let until = cluster.now + 30_000 * MS;
+        cluster.node(node).stalled_until = until;
+    }
+    let stands = |cluster: &Cluster| cluster.nodes[leader as usize - 1].board[&1].stands;
+    load(&mut cluster, 1, 900);
+    assert_eq!(stands(&cluster), Stands::No);
+    load(&mut cluster, 1, 600);
+    assert_eq!(stands(&cluster), Stands::Commit);
+    load(&mut cluster, 1, 3_000);
+    assert_eq!((cluster.leader(1), term(&cluster)), (Some(leader), before), "it still leads, and answers reads");
+    cluster.run_until("it gave up", 3_000, |cluster| cluster.leader(1) != Some(leader));
+    cluster.heal_and_compare();
+    cluster.write_until_applied(1);
+    cluster.nodes.iter().for_each(|node| assert_eq!(node.board[&1].stands, Stands::No));
 }

@@ -6,7 +6,8 @@ use std::{rc::Rc, time::Duration};
 use futures::channel::oneshot;
 use granary_common::{META_SHARD, NodeId, ShardId};
 use granary_duties::{
-    away::{DiskWatch, Wish, wish},
+    away::{Wish, wish},
+    disk::{DiskWatch, SlowFrom, Syncs},
     news,
     reporting::{candidates, check_member},
     states::Applied,
@@ -126,7 +127,7 @@ async fn request(world: &Shared, place: usize) -> Option<ReportRequest> {
     let member = world.member(place)?;
     let (sender, map_version) = (Some(member.sender.clone()), member.map.version);
     let (disk_free_bytes, disk_total_bytes) = (1 << 40, 1 << 40);
-    Some(ReportRequest { sender, map_version, led, held, read_only: false, disk_free_bytes, disk_total_bytes })
+    Some(ReportRequest { sender, map_version, led, held, disk_free_bytes, disk_total_bytes, ..Default::default() })
 }
 
 /// Finds the leader and hands the report over.
@@ -193,7 +194,14 @@ pub(super) fn report(world: &Shared, place: usize, request: ReportRequest) -> Re
     let leaders = leaders.map(|(shard, node)| MapLeader { shard_id: shard.0, node_id: node.0 }).collect();
     member.heard.ring();
     let meta_leader_node_id = member.id().0;
-    Ok(ReportResponse { map: newer, meta_leader_node_id, accepted, leaders, read_only_node_ids: Vec::new() })
+    Ok(ReportResponse {
+        map: newer,
+        meta_leader_node_id,
+        accepted,
+        leaders,
+        read_only_node_ids: Vec::new(),
+        slow_node_ids: Vec::new(),
+    })
 }
 
 fn check_cluster(member: &Member, sender: &Sender) -> Result<(), Status> {
@@ -277,23 +285,33 @@ async fn pusher(world: Shared, place: usize) {
     }
 }
 
+/// How often a node looks at its disk, and from when on that is slow: as a node's options have it.
+const LOOK: Duration = Duration::from_millis(250);
+const SLOW: SlowFrom = SlowFrom { single: Duration::from_secs(2), average: Duration::from_millis(500) };
+
 /// Tells the store to give its leaders away while the map says so, or while the disk is slow.
 async fn away(world: Shared, place: usize) {
-    let (mut told, mut disk) = (false, DiskWatch::default());
+    let (mut told, mut told_slow, mut disk) = (false, false, DiskWatch::default());
     loop {
         {
             let mut world = world.borrow_mut();
-            let (now, unix_ms) = (world.instant(), world.unix_ms(place));
-            let stalled = Duration::from_nanos(world.stalled_for(place));
+            let unix_ms = world.unix_ms(place);
+            let under_way = Duration::from_nanos(world.stalled_for(place));
             let Some(member) = world.member(place) else { return };
             let wished = wish(&member.map, member.id(), unix_ms) != Wish::Stay;
-            let away = member.leaving || wished || disk.is_slow(stalled, now);
+            let (id, away) = (member.id(), member.leaving || wished);
+            let slow = disk.look(&SLOW, Syncs { under_way, ..Syncs::default() }, LOOK);
+            if slow != told_slow {
+                told_slow = slow;
+                let nodes = slow.then_some(id).into_iter().collect();
+                world.event(place, Event::SlowNodes { nodes });
+            }
             if away != told {
                 told = away;
                 world.event(place, Event::LeadersAway { away });
             }
         }
-        sleep(&world, 250 * MS).await;
+        sleep(&world, LOOK.as_nanos() as u64).await;
     }
 }
 
