@@ -65,7 +65,7 @@ pub enum Command {
     Scan(commands::scan::Args),
     /// Store every file below a directory
     Load(commands::load::Args),
-    /// Read back what `load` stored, and compare
+    /// Read back what `load` stored, and compare; or compare replicas
     Verify(commands::verify::Args),
     /// Measure throughput and latency
     Bench(commands::bench::Args),

@@ -25,7 +25,7 @@ const LINE_PREFIX: &str = "words/";
 pub struct Source {
     /// Every regular file below this directory: the key is the path relative to it, the value is the content.
     /// Symbolic links are not followed
-    #[arg(required_unless_present = "lines", value_name = "DIR")]
+    #[arg(value_name = "DIR")]
     pub directory: Option<PathBuf>,
     /// Every line of this file as well: the key is words/LINE, the value is the line
     #[arg(long, value_name = "FILE")]
@@ -65,6 +65,9 @@ impl Corpus {
     /// not there.
     pub fn collect(source: &Source) -> Result<Self, Failure> {
         let mut corpus = Self::default();
+        if source.directory.is_none() && source.lines.is_empty() {
+            return Err(Failure::usage("nothing is named; allowed: a directory, or --lines FILE, or both"));
+        }
         if let Some(root) = &source.directory {
             fs::read_dir(root).map_err(|error| Failure::failed(format!("cannot read {}: {error}", root.display())))?;
             corpus.walk(root);

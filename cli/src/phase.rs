@@ -30,7 +30,7 @@ pub fn of(cluster: &Cluster, heard: bool) -> &'static str {
 }
 
 fn is_unwell(node: &Node) -> bool {
-    node.read_only || node.silent_for_ms >= SILENT_MS || !node.trouble.is_empty()
+    node.read_only || node.silent_for_ms >= SILENT_MS || !node.damage.is_empty() || !node.trouble.is_empty()
 }
 
 #[cfg(test)]
@@ -56,6 +56,7 @@ mod tests {
             heard: true,
             read_only: false,
             leaders_away: false,
+            damage: String::new(),
             trouble: String::new(),
         };
         let mut cluster = Cluster {

@@ -71,6 +71,7 @@ mod tests {
             heard: true,
             read_only: false,
             leaders_away: false,
+            damage: String::new(),
             trouble: String::new(),
         };
         let nodes = (1..=3).map(node).collect();

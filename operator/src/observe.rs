@@ -203,6 +203,7 @@ fn node_of(node: &map::Node, state: &GetClusterStateResponse) -> Node {
         heard: live.is_some_and(|live| live.heard),
         read_only: live.is_some_and(|live| live.read_only),
         leaders_away: node.leaders_away_until_ms > unix_ms() || live.is_some_and(|live| live.slow),
+        damage: live.map_or_else(String::new, |live| live.damage.clone()),
         trouble: live.map_or_else(String::new, |live| live.trouble.clone()),
     }
 }

@@ -7,6 +7,7 @@
 //! | 2 | wrong usage |
 //! | 70 | it was stuck, and ended itself; the next start goes on from what is durable |
 //! | 74 | a write to the disk failed, or hung; the next start goes on from what is durable |
+//! | 75 | a part of `data/` is damaged; the next start makes it anew |
 //! | 78 | the program is older than the cluster or the files on the disk: a newer version is needed |
 //! | 134 | a broken invariant (SIGABRT) |
 
@@ -18,6 +19,8 @@ pub const FAILED: i32 = 1;
 pub const STUCK: i32 = 70;
 /// A write to the disk failed, or hung.
 pub const DISK_FAILED: i32 = 74;
+/// The next start does what this process cannot: it makes a damaged store anew.
+pub const START_AGAIN: i32 = 75;
 /// The program is older than the cluster or what is on the disk.
 pub const TOO_OLD: i32 = 78;
 

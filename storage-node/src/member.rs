@@ -1,6 +1,6 @@
 //! A node that belongs to a cluster: everything that runs once the disk has an identity.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use granary_common::NodeId;
 use granary_engine::{DataStore, RaftStore};
@@ -11,6 +11,7 @@ use crate::{
     map::MapHolder,
     meta::MetaLead,
     options::Options,
+    scrub::Scrub,
     space::Space,
     transport::Peers,
 };
@@ -37,6 +38,10 @@ pub struct Member {
     pub data: Arc<DataStore>,
     /// Logs.
     pub raft: Arc<RaftStore>,
+    /// What is known of damage.
+    pub scrub: Arc<Scrub>,
+    /// Since when it runs.
+    pub started: Instant,
     /// What room its disk has.
     pub space: Arc<Space>,
 }

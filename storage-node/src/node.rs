@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use granary_engine::{Disk, DiskError};
+use granary_engine::{Disk, DiskError, Remade};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -72,6 +72,9 @@ pub enum NodeError {
         /// The cause.
         source: std::io::Error,
     },
+    /// It ended in order to be started again.
+    #[error("a part of data/ is damaged: the next start makes it anew")]
+    Damaged,
     /// Logging cannot begin.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -82,6 +85,7 @@ impl NodeError {
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::FeatureLevel { .. } => exit::TOO_OLD,
+            Self::Damaged => exit::START_AGAIN,
             Self::Disk(error) if error.is_of_newer_program() => exit::TOO_OLD,
             _ => exit::FAILED,
         }
@@ -98,6 +102,10 @@ pub struct Node {
     pub readiness: Readiness,
     /// Cancelled when leaders are away and the node takes no more calls.
     pub stopping: CancellationToken,
+    /// Cancelled when the process shall end in order to be started again.
+    restart: CancellationToken,
+    /// What became of `data/`, where this start made it anew.
+    remade: Option<Remade>,
     /// Set at SIGTERM, before that.
     asked_to_stop: AtomicBool,
     /// Every replica that the map gives this node has run once since the start.
@@ -117,6 +125,8 @@ impl Node {
             uuid: disk.uuid().to_owned(),
             readiness: Readiness::default(),
             stopping: CancellationToken::new(),
+            restart: CancellationToken::new(),
+            remade: disk.remade().cloned(),
             asked_to_stop: AtomicBool::new(false),
             was_complete: AtomicBool::new(false),
             disk: tokio::sync::Mutex::new(disk),

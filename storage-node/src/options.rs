@@ -111,6 +111,14 @@ pub struct Options {
     #[arg(long, env = "GRANARY_SNAPSHOT_BANDWIDTH_MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_048_576), value_name = "MIB/S")]
     pub snapshot_bandwidth_mib: u32,
 
+    /// Pause between two passes of scrub, which reads all that is on the disk and compares replicas at one index, in seconds:
+    /// 1 to 31,536,000; 0: none are made.
+    #[arg(long, env = "GRANARY_SCRUB_INTERVAL_SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(0..=31_536_000), value_name = "SECONDS", help_heading = "Scrub")]
+    pub scrub_interval_seconds: u32,
+    /// Most that scrub reads, in MiB per second: 1 to 1,048,576.
+    #[arg(long, env = "GRANARY_SCRUB_BANDWIDTH_MIB", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_048_576), value_name = "MIB/S", help_heading = "Scrub")]
+    pub scrub_bandwidth_mib: u32,
+
     /// Length of a tick, the unit of the next three, in ms: 1 to 1,000.
     #[arg(long, env = "GRANARY_TICK_MS", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "MS", help_heading = "Election timing (the same on all nodes)")]
     pub tick_ms: u32,
@@ -297,6 +305,11 @@ impl Options {
             stands: seconds(self.stands_seconds),
             stuck: seconds(self.stuck_seconds),
         }
+    }
+
+    /// Pause between two passes of scrub; `None`: there are none.
+    pub fn scrub_interval(&self) -> Option<Duration> {
+        (self.scrub_interval_seconds > 0).then(|| Duration::from_secs(self.scrub_interval_seconds.into()))
     }
 
     /// Length of a tick.

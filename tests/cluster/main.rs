@@ -9,6 +9,7 @@ mod minority;
 mod moves;
 mod reads;
 mod removed;
+mod scrub;
 mod service;
 mod snapshots;
 mod stops;

@@ -14,6 +14,7 @@ pub mod scan;
 pub mod shard;
 pub mod status;
 pub mod verify;
+mod verify_replicas;
 
 use crate::{args::Command, context::Context, failure::Failure};
 

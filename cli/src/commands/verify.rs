@@ -1,4 +1,4 @@
-//! `granary verify`: reads back what `granary load` stored, and compares.
+//! `granary verify`: reads back what `granary load` stored, and compares; or compares replicas.
 
 use std::time::Instant;
 
@@ -7,6 +7,7 @@ use granary_client::Client;
 use serde_json::json;
 
 use crate::{
+    admin::PeerArgs,
     context::Context,
     corpus::{Corpus, Item, Memory, Source},
     failure::Failure,
@@ -26,16 +27,36 @@ Examples:
   granary verify ./docs -o json
       {\"keys\",\"bytes\",\"seconds\",\"keys_per_second\",\"wrong\":[..],\"wrong_count\",\"too_large\":[..],\"unreadable\":[..]}
 
+  granary verify --replicas
+  granary verify --replicas --shard 3 -o json
+      {\"shards\":[{\"shard\",\"index\",\"hash\",\"result\",\"replicas\":[{\"replica\",\"node\",\"voter\",\"state\",
+      \"hash\",\"rows\",\"bytes\",\"message\"}]}],\"equal\",\"different\",\"undecided\",\"incomplete\",\"seconds\"}
+
 Every key is read linearizably, and its length and CRC32C are compared with the file's. Up to 20 wrong or missing keys
-are named. Exits with 1 when there is any, or a file could not be read.")]
+are named. Exits with 1 when there is any, or a file could not be read.
+
+With --replicas all rows of each shard's replicas are read on their nodes, at the same applied index, and compared by a
+hash; clients go on meanwhile. A replica that most others contradict is made anew from them. Exits with 1 unless all are
+known to be equal.")]
 pub struct Args {
     /// Where the keys come from.
     #[command(flatten)]
     pub source: Source,
+    /// Compare the replicas of the shards with each other instead
+    #[arg(long, conflicts_with_all = ["directory", "lines"])]
+    pub replicas: bool,
+    /// Compare this shard only; may be repeated. 0 is the meta shard
+    #[arg(long, requires = "replicas", value_name = "ID")]
+    pub shard: Vec<u32>,
+    #[command(flatten)]
+    peers: PeerArgs,
 }
 
 /// Does it.
 pub async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    if args.replicas {
+        return super::verify_replicas::run(context, &args.peers, &args.shard).await;
+    }
     let corpus = Corpus::collect(&args.source)?;
     let client = context.client().await?;
     let (memory, progress) = (Memory::default(), Progress::new("verifying", corpus.items.len() as u64));

@@ -152,6 +152,9 @@ pub struct Node {
     pub read_only: bool,
     /// Whether leaders are kept away from it now: by the meta shard, or by itself, as its disk is slow.
     pub leaders_away: bool,
+    /// What of its data is damaged, in the node's words; empty: nothing that is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub damage: String,
     /// What does not go on in it, or its disk that is slow, in the node's words; empty: nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub trouble: String,

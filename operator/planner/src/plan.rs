@@ -231,6 +231,8 @@ pub enum DegradedReason {
     NodeSilent,
     /// A node refuses writes, as its disk is nearly full.
     DiskFull,
+    /// Data of a node is damaged, or differs from the other replicas'.
+    DataDamaged,
     /// The disk of a node is slow, or something in the node does not go on.
     NodeStalled,
 }

@@ -14,6 +14,7 @@ pub(crate) fn plan(view: &View<'_>, plan: &mut Plan) {
     report_lost(view, plan);
     report_silent(view, plan);
     report_full(view, plan);
+    report_damaged(view, plan);
     report_stalled(view, plan);
     let leaderless: Vec<_> =
         view.cluster.shards.iter().filter(|s| s.leader.is_none() || !s.fresh).map(|s| s.id).collect();
@@ -122,6 +123,15 @@ fn report_full(view: &View<'_>, plan: &mut Plan) {
             list(&full)
         );
         plan.degrade(DegradedReason::DiskFull, message);
+    }
+}
+
+/// The nodes repair what they can by themselves; a disk that damages data is for a person to look at.
+fn report_damaged(view: &View<'_>, plan: &mut Plan) {
+    let damaged = view.cluster.nodes.iter().filter(|node| !node.damage.is_empty());
+    let cases: Vec<_> = damaged.map(|node| format!("{}: {}", view.named(node.id), node.damage)).collect();
+    if !cases.is_empty() {
+        plan.degrade(DegradedReason::DataDamaged, format!("{}; look at the disk", list(&cases)));
     }
 }
 

@@ -34,6 +34,7 @@ mod tests {
             heard: true,
             read_only: false,
             leaders_away: false,
+            damage: String::new(),
             trouble: String::new(),
         };
         shared_machines(&Cluster {

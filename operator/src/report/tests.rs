@@ -44,6 +44,7 @@ fn whole() -> Sight {
         heard: true,
         read_only: false,
         leaders_away: false,
+        damage: String::new(),
         trouble: String::new(),
     };
     let place = |id: u64| Place {

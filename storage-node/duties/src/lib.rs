@@ -5,6 +5,7 @@
 //! - [`replicas`], [`restart`]: which replicas live here, and where each stands after a start. [`states`]: what entries make
 //!   of them.
 //! - [`admission`]: who is let in. [`reporting`]: whom to report to, and whose report counts. [`map`]: which map is newer.
+//! - [`compare`]: which replica holds wrong rows.
 //! - [`lease`]: when a read may be answered by a lease. [`away`]: when leaders shall leave this node.
 //! - [`watchdog`]: what a node does about itself when something in it stands still; [`standing`], [`disk`]: how that is seen.
 //!
@@ -12,6 +13,7 @@
 
 pub mod admission;
 pub mod away;
+pub mod compare;
 pub mod disk;
 pub mod guard;
 pub mod leaders;

@@ -43,6 +43,8 @@ pub struct NodeWord {
     pub disk_total_bytes: u64,
     /// The replicas it holds.
     pub held: Vec<HeldReplica>,
+    /// What of its data is damaged, in words; empty: nothing.
+    pub damage: String,
 }
 
 /// What the leader of one shard said last.
@@ -126,6 +128,7 @@ impl View {
             disk_free_bytes: request.disk_free_bytes,
             disk_total_bytes: request.disk_total_bytes,
             held: request.held,
+            damage: shortened(request.damage),
         };
         leading.nodes.insert(node, word);
         true
@@ -208,6 +211,7 @@ impl View {
                 trouble: word.trouble.clone(),
                 disk_free_bytes: word.disk_free_bytes,
                 disk_total_bytes: word.disk_total_bytes,
+                damage: word.damage.clone(),
             }
         };
         map.nodes.iter().map(|node| liveness(NodeId(node.id))).collect()

@@ -17,5 +17,6 @@ mod service;
 mod shards;
 mod state;
 mod stop;
+mod verify;
 
 pub use service::AdminService;

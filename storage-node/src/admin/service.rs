@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use super::{
     found, hash, identify, join, leaders, leave, operator,
     route::{self, Route},
-    shards, state, stop,
+    shards, state, stop, verify,
 };
 use crate::node::Node;
 
@@ -113,5 +113,17 @@ impl Admin for AdminService {
 
     async fn replica_hash(&self, request: Request<ReplicaHashRequest>) -> Answer<ReplicaHashResponse> {
         hash::replica_hash(route::member(&self.node)?, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn verify_shard(&self, request: Request<VerifyShardRequest>) -> Answer<VerifyShardResponse> {
+        verify::verify_shard(route::member(&self.node)?, request.into_inner()).map(Response::new)
+    }
+
+    async fn marked_hash(&self, request: Request<MarkedHashRequest>) -> Answer<MarkedHashResponse> {
+        verify::marked_hash(route::member(&self.node)?, request.into_inner()).map(Response::new)
+    }
+
+    async fn rebuild_replica(&self, request: Request<RebuildReplicaRequest>) -> Answer<RebuildReplicaResponse> {
+        verify::rebuild_replica(route::member(&self.node)?, request.into_inner()).map(Response::new)
     }
 }

@@ -17,7 +17,7 @@ use granary_proto::storage::{MetaState, ShardState};
 use granary_store::{Apply, Event, Install};
 
 use super::{
-    AppliedTable, LogWriter, StoreInput, Waiters, applied::AppliedReplica, fatal::fatal, log_writer::weight,
+    AppliedTable, LogWriter, Marks, StoreInput, Waiters, applied::AppliedReplica, fatal::fatal, log_writer::weight,
     meters::Meters, pressure::Pressure,
 };
 use crate::map::MapHolder;
@@ -53,6 +53,7 @@ pub(crate) struct Applier {
     pub(crate) log: LogWriter,
     pub(crate) map: MapHolder,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) marks: Arc<Marks>,
     /// Stops an install behind a step, as a crash would: for tests.
     pub(crate) crash_at: Option<InstallStep>,
     states: States,
@@ -68,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) log: LogWriter,
     pub(crate) map: MapHolder,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) marks: Arc<Marks>,
     pub(crate) crash_at: Option<InstallStep>,
     pub(crate) replicas: Vec<(ReplicaId, ShardState)>,
     pub(crate) meta: Option<MetaState>,
@@ -84,6 +86,7 @@ impl Applier {
             log: parts.log,
             map: parts.map,
             meters: parts.meters,
+            marks: parts.marks,
             crash_at: parts.crash_at,
             states: States::default(),
         };
@@ -102,6 +105,10 @@ impl Applier {
             let mut bytes = 0;
             while let Some(job) = next.take() {
                 match job {
+                    Job::Apply(apply) if apply.entries.iter().any(|entry| entry.entry.as_mark().is_some()) => {
+                        self.apply(std::mem::take(&mut batch), std::mem::take(&mut bytes));
+                        self.apply_marked(apply);
+                    }
                     Job::Apply(apply) => {
                         bytes += apply_weight(&apply);
                         batch.push(apply);
@@ -148,6 +155,29 @@ impl Applier {
             if let Some(replica) = self.states.get(shard) {
                 let event = Event::Applied { shard, replica: replica.id, index: replica.state.applied_index };
                 let _ = self.store.send(StoreInput::Event(event));
+            }
+        }
+    }
+
+    /// Applies in parts that end with a mark each, so that the rows can be read as they are at the mark.
+    fn apply_marked(&mut self, apply: Apply) {
+        let (shard, replica) = (apply.shard, apply.replica);
+        let mut entries = apply.entries.into_iter().peekable();
+        while entries.peek().is_some() {
+            let (mut part, mut reached) = (Vec::new(), None);
+            while reached.is_none()
+                && let Some(entry) = entries.next()
+            {
+                reached = entry.entry.as_mark().map(|mark| (entry.entry.index, mark));
+                part.push(entry);
+            }
+            let part = Apply { shard, replica, entries: part };
+            let bytes = apply_weight(&part);
+            self.apply(vec![part], bytes);
+            let applied = self.states.get(shard).map(|replica| replica.state.applied_index);
+            // One that was applied before says nothing: the rows are further on.
+            if let Some((index, mark)) = reached.filter(|(index, _)| applied == Some(*index)) {
+                self.marks.reached(shard, replica, index, mark);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! How the services of a node reach its store: questions in, answers out, each holding a counted credit.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -179,12 +180,37 @@ impl StoreHandle {
     /// [`StoreError::Busy`] at once when there is no credit; [`StoreError::Unknown`] when `limit` passes behind the
     /// proposal.
     pub async fn propose(&self, shard: ShardId, command: Bytes, limit: Duration) -> Result<Applied, StoreError> {
+        if self.board.is_refused(shard) {
+            return Err(StoreError::NotLeader { leader: None });
+        }
         let weight = command.len();
         let reply = self.ask(weight, StoreError::Unknown, |ticket| Event::Propose { shard, ticket, data: command })?;
         match tokio::time::timeout(limit, reply).await {
             Ok(Ok(reply)) => reply?.ok_or(StoreError::Unknown),
             Ok(Err(_)) | Err(_) => Err(StoreError::Unknown),
         }
+    }
+
+    /// Appends a mark and waits until it is applied here: what the replica held there is in [`super::Marks`] then.
+    ///
+    /// # Errors
+    /// As of [`StoreHandle::propose`].
+    pub async fn mark(&self, shard: ShardId, mark: u64, limit: Duration) -> Result<(), StoreError> {
+        let reply = self.ask(0, StoreError::Unknown, |ticket| Event::Mark { shard, ticket, mark })?;
+        match tokio::time::timeout(limit, reply).await {
+            Ok(Ok(reply)) => reply.map(|_| ()),
+            Ok(Err(_)) | Err(_) => Err(StoreError::Unknown),
+        }
+    }
+
+    /// The replica of the shard here holds wrong rows: nothing of it is served until it is gone or made anew.
+    pub fn refuse(&self, shard: ShardId) {
+        self.board.refuse(shard);
+    }
+
+    /// Shards of which nothing is served here.
+    pub fn refused(&self) -> BTreeSet<ShardId> {
+        self.board.refused()
     }
 
     /// Waits until a read of the shard's applied state here is linearizable: at once while the lease holds, else by
@@ -198,6 +224,7 @@ impl StoreHandle {
         }
         match self.published(shard) {
             None => return Err(StoreError::NoReplica),
+            Some(_) if self.board.is_refused(shard) => return Err(StoreError::NotLeader { leader: None }),
             Some(state) if state.role != granary_store::Role::Leader => {
                 return Err(StoreError::NotLeader { leader: state.leader });
             }
@@ -324,7 +351,8 @@ impl ReadPass {
     /// Asked after reading: whether the lease still holds, so that a pause between the check and the read cannot make
     /// a stale answer (HAZARDS H16).
     pub fn still_holds(&self) -> bool {
-        lease::still_holds(self.ground, self.board.lease(self.shard), clock::now_ns())
+        !self.board.is_refused(self.shard)
+            && lease::still_holds(self.ground, self.board.lease(self.shard), clock::now_ns())
     }
 }
 

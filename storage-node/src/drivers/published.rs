@@ -1,7 +1,7 @@
 //! What the store publishes of its groups, readable by any thread without asking the store: the board.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,6 +21,8 @@ use super::clock;
 pub(crate) struct Board {
     cells: RwLock<BTreeMap<ShardId, Cell>>,
     changes: watch::Sender<u64>,
+    /// Shards whose replica here is known to hold wrong rows: nothing of them is served.
+    refused: RwLock<BTreeSet<ShardId>>,
     /// When the store's loop turned last, by [`clock::now_ns`]; 0: it does not run yet, or has ended.
     turned_ns: AtomicU64,
 }
@@ -34,7 +36,12 @@ struct Cell {
 
 impl Board {
     pub(crate) fn new() -> Self {
-        Self { cells: RwLock::default(), changes: watch::Sender::new(0), turned_ns: AtomicU64::new(0) }
+        Self {
+            cells: RwLock::default(),
+            refused: RwLock::default(),
+            changes: watch::Sender::new(0),
+            turned_ns: AtomicU64::new(0),
+        }
     }
 
     /// Takes over what the store published. Called by the store thread only, before messages leave.
@@ -42,6 +49,7 @@ impl Board {
         let mut changed = false;
         for state in published {
             if state.gone {
+                self.refused.write().remove(&state.shard);
                 changed |= self.cells.write().remove(&state.shard).is_some();
                 continue;
             }
@@ -72,7 +80,23 @@ impl Board {
         }
     }
 
+    /// From now on nothing of the replica here is served, until it is gone.
+    pub(crate) fn refuse(&self, shard: ShardId) {
+        self.refused.write().insert(shard);
+    }
+
+    pub(crate) fn refused(&self) -> BTreeSet<ShardId> {
+        self.refused.read().clone()
+    }
+
+    pub(crate) fn is_refused(&self, shard: ShardId) -> bool {
+        self.refused.read().contains(&shard)
+    }
+
     pub(crate) fn lease(&self, shard: ShardId) -> Option<Lease> {
+        if self.is_refused(shard) {
+            return None;
+        }
         let cells = self.cells.read();
         let cell = cells.get(&shard)?;
         (cell.state.role == Role::Leader)
@@ -81,6 +105,9 @@ impl Board {
 
     /// Own clock at which the replica's state was complete; 0: unknown.
     pub(crate) fn fresh_ns(&self, shard: ShardId) -> u64 {
+        if self.is_refused(shard) {
+            return 0;
+        }
         self.cells.read().get(&shard).map_or(0, |cell| cell.fresh_ns.load(Ordering::SeqCst))
     }
 

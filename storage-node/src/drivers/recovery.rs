@@ -111,6 +111,24 @@ pub(crate) fn recover(stores: &Stores, tail: TailLimits) -> Result<FoundAll, Rec
     })
 }
 
+/// How a replica starts whose state was thrown away: its log holds what it has promised.
+pub(crate) fn without_state(stores: &Stores, log: LogId) -> Result<Recovered, EngineError> {
+    // Of no use before the snapshot: the entries behind it are read when they are needed.
+    let tail = TailLimits { entries: usize::MAX, bytes: usize::MAX };
+    let truncated = stores.raft.recover_log(log, 0, TailLimits { entries: 0, bytes: 0 })?.truncated;
+    let found = stores.raft.recover_log(log, truncated.index, tail)?;
+    Ok(Recovered {
+        hard_state: found.hard_state,
+        truncated: found.truncated,
+        terms: found.terms,
+        last_index: found.last.index,
+        entries: found.entries,
+        applied: found.truncated.index,
+        data_lost: true,
+        ..Recovered::default()
+    })
+}
+
 fn restart(
     stores: &Stores,
     log: LogId,

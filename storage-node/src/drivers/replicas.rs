@@ -11,7 +11,7 @@ use std::{
 use crossbeam_channel::Sender;
 use granary_common::{NodeId, ReplicaId, ShardId};
 use granary_duties::replicas::{Missing, Wanted, first_state, missing, record, tombstone, wanted};
-use granary_engine::{LogBatch, raft_store::LogId};
+use granary_engine::{LogBatch, Stores, raft_store::LogId};
 use granary_proto::{
     map::{self, ClusterMap},
     storage::{MetaState, ReplicaRecord},
@@ -19,7 +19,12 @@ use granary_proto::{
 use granary_store::{Event, Founding, Recovered};
 use parking_lot::Mutex;
 
-use super::{Board, LogWriter, StoreInput, applier::Job, recovery::FoundAll};
+use super::{
+    Board, LogWriter, StoreInput,
+    applier::Job,
+    fatal::fatal,
+    recovery::{FoundAll, without_state},
+};
 use crate::map::MapHolder;
 
 struct State {
@@ -32,6 +37,7 @@ struct State {
 /// Makes and destroys replicas, one step a shard at a time.
 pub(crate) struct Lifecycle {
     node: NodeId,
+    stores: Stores,
     state: Mutex<State>,
     applier: Sender<Job>,
     log: LogWriter,
@@ -43,7 +49,7 @@ pub(crate) struct Lifecycle {
 impl Lifecycle {
     pub(crate) fn new(
         node: NodeId,
-        found: &FoundAll,
+        (found, stores): (&FoundAll, Stores),
         applier: Sender<Job>,
         log: LogWriter,
         store: Sender<StoreInput>,
@@ -51,7 +57,7 @@ impl Lifecycle {
         holder: MapHolder,
     ) -> Arc<Self> {
         let state = State { records: found.records.clone(), busy: BTreeSet::new(), map: Arc::default() };
-        Arc::new(Self { node, state: Mutex::new(state), applier, log, store, board, holder })
+        Arc::new(Self { node, stores, state: Mutex::new(state), applier, log, store, board, holder })
     }
 
     /// A newer map: tells the store every target and makes what is missing.
@@ -198,6 +204,37 @@ impl Lifecycle {
             });
         });
         let _ = self.applier.send(Job::Empty { shard, done });
+    }
+
+    /// The state of this replica is not that of its group: throws it away, and starts the replica anew as one that has lost
+    /// it. Its log and its vote stay, so nothing that it promised is forgotten; a crash in between comes to the same.
+    pub(crate) fn rebuild(self: &Arc<Self>, shard: ShardId, replica: ReplicaId) {
+        {
+            let mut state = self.state.lock();
+            let lives = state.records.get(&shard).is_some_and(|record| record.replica_id == replica.0);
+            if !lives || !state.busy.insert(shard) {
+                return;
+            }
+        }
+        tracing::warn!(shard = shard.0, replica = replica.0, "the state of this replica comes anew from its group");
+        let this = self.clone();
+        // Behind all that its group wanted written.
+        self.log.write(LogBatch::new(), move || {
+            this.event(Event::Stop { shard, replica });
+            let again = this.clone();
+            let done = Box::new(move || again.start_without_state(shard, replica));
+            let _ = this.applier.send(Job::Empty { shard, done });
+        });
+    }
+
+    fn start_without_state(&self, shard: ShardId, replica: ReplicaId) {
+        let recovered = match without_state(&self.stores, LogId { shard, replica }) {
+            Ok(recovered) => Box::new(recovered),
+            Err(error) => fatal("reading the log of a replica that is rebuilt failed", &error),
+        };
+        self.state.lock().busy.remove(&shard);
+        self.event(Event::Start { shard, replica, recovered, founding: Founding::Restarted });
+        self.tell_target(shard);
     }
 
     /// Whether a replica of every shard that the map gives this node is running.

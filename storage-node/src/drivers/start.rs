@@ -18,7 +18,7 @@ use granary_store::{Config, Event, Founding, Store};
 use prost::Message as _;
 
 use super::{
-    AppliedTable, Board, Health, Inbox, InjectedFault, Limits, LogWriter, Outbound, RecoveryError, StoreHandle,
+    AppliedTable, Board, Health, Inbox, InjectedFault, Limits, LogWriter, Marks, Outbound, RecoveryError, StoreHandle,
     StoreInput, Waiters,
     applier::{Applier, Parts},
     flusher,
@@ -47,6 +47,8 @@ pub struct Settings {
     pub queue_bytes: usize,
     /// Ends the process behind this step of an install: for tests of crashes.
     pub crash_at: Option<InstallStep>,
+    /// Most bytes a second that replicas are read with to compare them.
+    pub read_bytes_per_second: u64,
     /// When the watchdog does something.
     pub watchdog: watchdog::Limits,
     /// Stops or ends a thread: for tests of the watchdog.
@@ -89,6 +91,8 @@ pub struct Drivers {
     stop_flusher: Sender<()>,
     /// What the watchdog finds.
     pub health: Arc<Health>,
+    /// What replicas here held at marks.
+    pub marks: Arc<Marks>,
     threads: Arc<Vec<(&'static str, JoinHandle<()>)>>,
     stopping: Arc<AtomicBool>,
 }
@@ -152,13 +156,14 @@ impl Prepared {
         let control = self.control.0.clone();
         let lifecycle = Lifecycle::new(
             node,
-            &self.found,
+            (&self.found, self.stores.clone()),
             applier_jobs.clone(),
             self.log.clone(),
             control.clone(),
             self.board.clone(),
             self.map.clone(),
         );
+        let marks = Marks::new(self.stores.data.clone(), self.settings.read_bytes_per_second);
         let mut store = Store::new(self.settings.store.clone());
         let mut states = Vec::new();
         let now = super::clock::now_ns();
@@ -178,6 +183,7 @@ impl Prepared {
             log: self.log.clone(),
             map: self.map.clone(),
             meters: self.meters.clone(),
+            marks: marks.clone(),
             crash_at: self.settings.crash_at,
             replicas: states,
             meta: self.found.meta,
@@ -248,6 +254,7 @@ impl Prepared {
             control,
             stop_flusher,
             health,
+            marks,
             threads,
             stopping,
         };

@@ -184,6 +184,9 @@ impl StoreThread {
         for (shard, replica) in actions.destroys {
             self.lifecycle.destroy(shard, replica);
         }
+        for (shard, replica) in actions.rebuilds {
+            self.lifecycle.rebuild(shard, replica);
+        }
         if !reports.is_empty() {
             self.report(actions.led, &actions.held, reports);
         }

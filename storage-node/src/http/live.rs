@@ -4,7 +4,7 @@ use granary_common::ShardId;
 use granary_machine::shard;
 use granary_store::{Role, Stands};
 
-use crate::{drivers::HealthSample, member::Member};
+use crate::{drivers::HealthSample, member::Member, scrub::ScrubSample};
 
 /// The node at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +19,8 @@ pub struct Sample {
     pub read_only: bool,
     /// What the watchdog found.
     pub health: HealthSample,
+    /// What scrub found.
+    pub scrub: ScrubSample,
     /// The Raft logs.
     pub raft: StoreSample,
     /// The state machines.
@@ -72,6 +74,7 @@ pub fn sample(member: &Member) -> Sample {
         map_version: member.map.current().version,
         requests_free: member.store.free_requests(),
         read_only: member.space.is_read_only(),
+        scrub: member.scrub.sample(member),
         health: member.drivers.health.sample(),
         raft: StoreSample { syncs: member.raft.syncs(), bytes_written: member.raft.bytes_written() },
         data: StoreSample { syncs: member.data.syncs(), bytes_written: member.data.bytes_written() },

@@ -19,6 +19,16 @@
 //! | `stands_seconds` | `part` | how long a part of the node has had work and not gone on; parts are in `duties/src/watchdog.rs` |
 //! | `stalled` | `part` | 1 while that is too long |
 //! | `shard_stalled` | `shard`, `what` | 1 while nothing that waits is committed (`commit`), or nothing that is committed is applied (`apply`) |
+//! | `damaged` | | 1 while something of its data is known to be damaged, and not repaired yet |
+//! | `replicas_refused` | | replicas of which nothing is served, since most others contradict their rows |
+//! | `damages_total` | | damages found on the disk by scrub, reads or writes |
+//! | `scrub_read_bytes_total` | `store` | bytes that scrub has read |
+//! | `scrub_passes_total` | | times that scrub has read all |
+//! | `scrub_age_seconds` | | since the last of them, or the start; not shown where there are none by the options |
+//! | `scrub_compared_total` | | comparisons of the replicas of shards that were led here |
+//! | `scrub_wrong_total` | | replicas that a majority contradicted in them |
+//! | `scrub_undecided_total` | | those with differences and without a majority, where nothing is done |
+//! | `replicas_rebuilt_total` | | replicas here that were made anew, as most others contradicted them |
 //! | `syncs_total` | `store` | syncs of `raft/` and `data/` since the start |
 //! | `written_bytes_total` | `store` | bytes written to them, before compaction |
 
@@ -40,7 +50,7 @@ use prometheus_client::{
 };
 
 use super::live::Sample;
-use crate::grpc::Kind;
+use crate::{grpc::Kind, scrub::ScrubSample};
 
 const KINDS: usize = Kind::ALL.len();
 /// `ok`, and one for each number of [`Reason`].
@@ -136,6 +146,7 @@ impl Collector for Live {
         page.gauges("shard_revision", "Revision of the last write", of(|shard| shard.revision))?;
         page.gauges("shard_bytes", "Rough size of the rows", of(|shard| shard.bytes))?;
         self.health(&mut page, &sample)?;
+        scrub(&mut page, &sample.scrub)?;
         let stores = [("raft", sample.raft), ("data", sample.data)];
         page.counters("syncs", "Syncs to disk", stores.map(|(name, store)| (name, store.syncs)))?;
         page.counters("written_bytes", "Bytes written", stores.map(|(name, store)| (name, store.bytes_written)))
@@ -164,6 +175,22 @@ impl Live {
     }
 }
 
+fn scrub(page: &mut Page<'_>, scrub: &ScrubSample) -> fmt::Result {
+    page.gauge("damaged", "1 while something of its data is damaged", u64::from(scrub.damaged))?;
+    page.gauge("replicas_refused", "Replicas with wrong rows, not served", scrub.refused)?;
+    page.counter("damages", "Damages found on the disk", scrub.damages)?;
+    let read = [("raft", scrub.raft_bytes), ("data", scrub.data_bytes)];
+    page.counters("scrub_read_bytes", "Bytes that scrub has read", read)?;
+    page.counter("scrub_passes", "Times that scrub has read all", scrub.passes)?;
+    if let Some(seconds) = scrub.age_seconds {
+        page.gauge("scrub_age_seconds", "Since the last pass of scrub, or the start", seconds)?;
+    }
+    page.counter("scrub_compared", "Comparisons of replicas", scrub.compared)?;
+    page.counter("scrub_wrong", "Replicas that a majority contradicted", scrub.wrong)?;
+    page.counter("scrub_undecided", "Comparisons with differences and no majority", scrub.undecided)?;
+    page.counter("replicas_rebuilt", "Replicas made anew, as most others contradicted them", scrub.rebuilt)
+}
+
 struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
@@ -173,6 +200,10 @@ impl Page<'_> {
 
     fn number(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
         ConstGauge::new(value).encode(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        ConstCounter::new(value).encode(self.0.encode_descriptor(name, help, None, MetricType::Counter)?)
     }
 
     fn gauges(&mut self, name: &str, help: &str, values: impl Iterator<Item = (String, u64)>) -> fmt::Result {
@@ -249,6 +280,7 @@ mod tests {
                 sync_average: Duration::from_millis(750),
                 parts: vec![(Part::Apply, Duration::from_secs(12), true), (Part::Log, Duration::ZERO, false)],
             },
+            scrub: ScrubSample { damaged: true, damages: 2, age_seconds: Some(9), ..ScrubSample::default() },
             read_only: true,
             ..Sample::default()
         };
@@ -259,6 +291,9 @@ mod tests {
             "granary_shard_applied_index{shard=\"2\"} 70",
             "granary_syncs_total{store=\"raft\"} 5",
             "granary_read_only 1",
+            "granary_damaged 1",
+            "granary_damages_total 2",
+            "granary_scrub_age_seconds 9",
             "granary_disk_slow 1",
             "granary_sync_seconds 0.75",
             "granary_stands_seconds{part=\"apply\"} 12.0",

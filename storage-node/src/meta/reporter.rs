@@ -62,6 +62,7 @@ async fn request(member: &Member) -> Result<ReportRequest, crate::drivers::Store
         trouble: trouble(member),
         disk_free_bytes: disk.as_ref().map_or(0, |disk| disk.free),
         disk_total_bytes: disk.as_ref().map_or(0, |disk| disk.total),
+        damage: member.scrub.damage(member),
     })
 }
 

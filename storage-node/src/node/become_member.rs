@@ -1,6 +1,6 @@
 //! From a blank node to a member: founded by Bootstrap, or joined; and the same parts started again after a restart.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use granary_common::NodeId;
 use granary_engine::{DiskSpace, LogBatch, Stores, snapshot::InstallStep};
@@ -20,6 +20,7 @@ use crate::{
     member::Member,
     meta::MetaLead,
     options::Options,
+    scrub::Scrub,
     space::{self, Space},
     transport::{self, Inbound, Peers, Streams},
 };
@@ -136,6 +137,8 @@ impl Node {
             meta,
             data: stores.data,
             raft: stores.raft,
+            scrub: Arc::new(Scrub::new(self.restart.clone(), self.remade.clone())),
+            started: Instant::now(),
             space: space.clone(),
         });
         // Called once, under the lock of the disk or before anything is served: both cells are empty.
@@ -145,6 +148,7 @@ impl Node {
         let data = options.data.clone();
         tokio::spawn(space::watch(data, move |total| options.space_marks(total), space));
         let mut tasks = MetaLead::start(&member);
+        Scrub::start(&member, &mut tasks);
         tasks.spawn(reclaim::run(member));
         *self.tasks.lock() = tasks;
         Ok(())
@@ -176,6 +180,7 @@ fn settings(options: &Options, identity: &Identity) -> Settings {
         limits: Limits { requests: options.max_requests as usize, request_bytes, ..Limits::default() },
         queue_bytes: request_bytes,
         crash_at: crash_at(),
+        read_bytes_per_second: u64::from(options.scrub_bandwidth_mib) << 20,
         watchdog: options.watchdog(),
         fault: fault(),
     }

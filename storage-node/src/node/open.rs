@@ -26,6 +26,16 @@ pub(super) async fn open(options: Arc<Options>, starting: &Starting) -> Result<A
     let disk = open_disk(&options, &lock, starting).await?;
     starting.at(Stage::Recovers);
     let (stores, incarnation) = (disk.stores().cloned(), disk.incarnation());
+    if let Some(remade) = disk.remade() {
+        let lost: Vec<_> = remade.lost.iter().map(|shard| shard.0).collect();
+        tracing::warn!(
+            why = remade.why,
+            kept = remade.kept.len(),
+            ?lost,
+            opened = remade.opened,
+            "data/ was damaged and is made anew"
+        );
+    }
     let node = Node::new(options, disk);
     if let Some(stores) = stores {
         let (id, cluster) = (stores.identity.node_id, stores.identity.cluster_id.clone());

@@ -73,14 +73,17 @@ async fn serve(
     let kv_server = tokio::spawn(grpc::serve(kv_router, kv, node.stopping.clone().cancelled_owned()));
     let peer_server = tokio::spawn(grpc::serve(peer_router, peer, closing.clone().cancelled_owned()));
     let health = tokio::spawn(stop::report_health(node.clone(), reporter));
-    signals.asked().await;
+    tokio::select! {
+        () = signals.asked() => {}
+        () = node.restart.cancelled() => {}
+    }
     stop::gracefully(&node).await;
     closing.cancel();
     for server in [kv_server.abort_handle(), peer_server.abort_handle()] {
         server.abort();
     }
     health.abort();
-    Ok(())
+    if node.restart.is_cancelled() { Err(NodeError::Damaged) } else { Ok(()) }
 }
 
 /// A port that is this process's, and where nobody is let in yet.

@@ -34,6 +34,9 @@ pub struct Actions {
     pub installs: Vec<Install>,
     /// Replicas that their group says are out: sync the tombstone, then destroy, then `Event::Stop`.
     pub destroys: Vec<(ShardId, ReplicaId)>,
+    /// Replicas whose state is to be thrown away while their log stays: `Event::Stop`, then empty the state behind all that
+    /// was to be applied, then `Event::Start` with `Recovered::data_lost`.
+    pub rebuilds: Vec<(ShardId, ReplicaId)>,
     /// Filled after `Event::Report`: groups led here.
     pub led: Vec<wire::LedShard>,
     /// Filled after `Event::Report`: all replicas here.

@@ -28,6 +28,24 @@ pub enum Event {
         /// An encoded command; not empty.
         data: Bytes,
     },
+    /// Append a mark to the shard's log: an entry without data, which changes nothing, and at which replicas are compared.
+    /// Answered as a proposal is.
+    Mark {
+        /// The shard.
+        shard: ShardId,
+        /// The caller.
+        ticket: Ticket,
+        /// Names the mark.
+        mark: u64,
+    },
+    /// The state of the replica is not that of its group: it stops to act, and asks for its destruction and new start with
+    /// `Actions::rebuilds`. One that leads, or hears no leader, or has no other voter, goes on as it is.
+    Rebuild {
+        /// The shard.
+        shard: ShardId,
+        /// The replica.
+        replica: ReplicaId,
+    },
     /// Tell when a read of the shard at its applied index is linearizable (ReadIndex).
     Read {
         /// The shard.

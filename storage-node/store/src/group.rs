@@ -405,12 +405,22 @@ impl Group {
     }
 
     pub(crate) fn propose(&mut self, ticket: Ticket, data: bytes::Bytes, out: &mut Actions) {
+        let mut entry = raft::eraftpb::Entry::default();
+        entry.data = data;
+        self.propose_entry(ticket, entry, out);
+    }
+
+    pub(crate) fn mark(&mut self, ticket: Ticket, mark: u64, out: &mut Actions) {
+        let mut entry = raft::eraftpb::Entry::default();
+        entry.context = granary_common::log::mark(mark);
+        self.propose_entry(ticket, entry, out);
+    }
+
+    fn propose_entry(&mut self, ticket: Ticket, entry: raft::eraftpb::Entry, out: &mut Actions) {
         if !self.leads() {
             out.answers.push((ticket, Answer::NotLeader { leader: self.leader_node() }));
             return;
         }
-        let mut entry = raft::eraftpb::Entry::default();
-        entry.data = data;
         let mut message = Message::default();
         message.set_msg_type(MessageType::MsgPropose);
         message.from = self.replica.0;
@@ -566,6 +576,15 @@ impl Group {
         if let Some((id, _, _)) = self.offered_snapshot.take() {
             self.node.mut_store().withdraw_snapshot();
             out.drop_snapshots.push(id);
+        }
+    }
+
+    /// Hands out nothing more, and asks to be started anew without its state. What it has promised stays in its log.
+    pub(crate) fn rebuild(&mut self, out: &mut Actions) {
+        let is_whole = self.installing.is_none() && !self.data_lost && self.group.version > 0;
+        let has_leader = self.node.raft.leader_id != raft::INVALID_ID && !self.leads();
+        if is_whole && has_leader && !std::mem::replace(&mut self.destroying, true) {
+            out.rebuilds.push((self.shard, self.replica));
         }
     }
 

@@ -66,6 +66,13 @@ impl Store {
                 }
                 None => self.out.answers.push((ticket, Answer::NoReplica)),
             },
+            Event::Mark { shard, ticket, mark } => match self.groups.get_mut(&shard) {
+                Some(group) => {
+                    self.dirty.insert(shard);
+                    group.mark(ticket, mark, &mut self.out);
+                }
+                None => self.out.answers.push((ticket, Answer::NoReplica)),
+            },
             Event::Read { shard, ticket } => match self.groups.get_mut(&shard) {
                 Some(group) => {
                     self.dirty.insert(shard);
@@ -114,7 +121,8 @@ impl Store {
             Event::Fetched { shard, replica, .. }
             | Event::SnapshotMade { shard, replica, .. }
             | Event::Installed { shard, replica, .. }
-            | Event::Durable { shard, replica, .. } => (*shard, Some(*replica)),
+            | Event::Durable { shard, replica, .. }
+            | Event::Rebuild { shard, replica } => (*shard, Some(*replica)),
             Event::Target { shard } => (ShardId(shard.id), None),
             Event::TransferLeader { shard, .. } | Event::SnapshotSent { shard, .. } => (*shard, None),
             _ => return,
@@ -129,6 +137,7 @@ impl Store {
             Event::SnapshotMade { made, .. } => group.snapshot_made(made, &mut self.out),
             Event::Installed { group: membership, .. } => group.installed(membership, now_ns, &mut self.out),
             Event::Durable { index, .. } => group.durable(index),
+            Event::Rebuild { .. } => group.rebuild(&mut self.out),
             Event::Target { shard } => group.target(shard),
             Event::TransferLeader { to, .. } => group.transfer(to),
             Event::SnapshotSent { to, accepted, .. } => group.snapshot_sent(to, accepted),

@@ -192,8 +192,8 @@ impl World {
         place.disk = Seen::Fresh(Disk::Member { cluster_id: ID.to_owned(), node_id: id });
         let (name, domains) = (place.name.clone(), place.domains.clone());
         let (draining, read_only, leaders_away) = (false, false, false);
-        let trouble = String::new();
-        Node { id, name, draining, domains, silent_for_ms: 0, heard: true, read_only, leaders_away, trouble }
+        let (damage, trouble) = (String::new(), String::new());
+        Node { id, name, draining, domains, silent_for_ms: 0, heard: true, read_only, leaders_away, damage, trouble }
     }
 
     fn step(&mut self, step: &Step) {
