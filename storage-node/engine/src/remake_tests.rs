@@ -132,6 +132,28 @@ fn a_read_that_meets_damage_notes_it_too() {
 }
 
 #[test]
+fn a_merge_that_meets_damage_ends_the_writes_and_the_next_start_goes_on() {
+    let root = member(&[1, 2, 3]);
+    let path = table(root.path());
+    flip(&path, fs::metadata(&path).unwrap().len() as usize / 2);
+    let disk = open(root.path());
+    let data = &disk.stores().unwrap().data;
+    // A newer row, so that there is something to merge the damaged table with.
+    fill(data, ShardId(1), range(ShardId(1)), 200, 10);
+    data.compact();
+    let error = data.write_synced(&[put_state(&state(ShardId(1), range(ShardId(1)), 11))]).unwrap_err();
+    assert!(error.to_string().contains("Corruption"), "{error}");
+    assert!(data.damage().is_some());
+    drop(disk);
+    let disk = open(root.path());
+    let lost = disk.remade().unwrap().lost.len();
+    assert!((1..=2).contains(&lost), "{lost}");
+    let data = &disk.stores().unwrap().data;
+    data.compact();
+    data.write_synced(&[put_state(&state(ShardId(1), range(ShardId(1)), 11))]).unwrap();
+}
+
+#[test]
 fn a_store_that_does_not_open_is_set_aside_and_all_comes_anew() {
     let root = member(&[1, 2, 3]);
     let path = fs::read_dir(root.path().join("data")).unwrap().map(|entry| entry.unwrap().path());
