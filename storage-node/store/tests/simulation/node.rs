@@ -412,8 +412,9 @@ impl Node {
                 }
                 WorkerJob::Export { shard, replica } => {
                     let made = self.disk.data.get(&shard).cloned().map(|state| {
-                        // Names are never used twice in a run, so that no two snapshots are taken for one another.
-                        let id = self.id << 48 | now;
+                        // Names are never used twice in a run, so that no two snapshots are taken for one another;
+                        // those of two shards may be made at one moment.
+                        let id = self.id << 48 | (now + u64::from(shard));
                         let made = SnapshotMade { id, position: state.applied, conf_state: state.conf_state.clone() };
                         self.offered.insert(id, state);
                         made
