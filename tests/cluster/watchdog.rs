@@ -73,7 +73,7 @@ impl Struck {
     }
 
     /// The node is started again without its fault: everything is whole, and nothing is lost.
-    async fn is_whole_again(mut self) {
+    async fn ends_whole(mut self) {
         let node = &mut self.cluster.nodes[self.node.1];
         node.env.clear();
         node.start().unwrap();
@@ -93,7 +93,7 @@ async fn a_thread_that_panics_ends_the_process() {
     assert_eq!(status.signal(), Some(SIGABRT), "{log}");
     assert!(log.contains("a broken invariant ends the node"), "{log}");
     struck.writes_go_on().await;
-    struck.is_whole_again().await;
+    struck.ends_whole().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +119,7 @@ async fn leaders_leave_a_node_whose_applier_hangs_and_then_it_ends_itself() {
     assert_eq!(status.code(), Some(EXIT_STUCK), "{log}");
     assert!(log.contains("stuck: the applier did not go on for 12 s"), "{log}");
     struck.writes_go_on().await;
-    struck.is_whole_again().await;
+    struck.ends_whole().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,5 +133,5 @@ async fn a_node_whose_store_hangs_ends_itself() {
     let log = struck.cluster.nodes[struck.node.1].log();
     assert_eq!(status.code(), Some(EXIT_STUCK), "{log}");
     assert!(log.contains("stuck: the store's loop did not go on for 12 s"), "{log}");
-    struck.is_whole_again().await;
+    struck.ends_whole().await;
 }
