@@ -7,6 +7,7 @@
 //! | `incarnation` | number of starts, raised and synced at each |
 //! | `identity` | cluster, node id and uuid; written last at joining |
 //! | `joining` | there while a blank node becomes a member: the stores are half made and may be wiped |
+//! | `raft-synced`, `raft-lost` | how far `raft/` was synced; there when it is known to have lost some of that |
 //! | `raft/`, `data/` | the two stores, each with the identity inside |
 //! | `staging/` | snapshots on their way in or out; emptied at start |
 //! | `damage` | there when a part of `data/` was found damaged: the next start makes it anew |

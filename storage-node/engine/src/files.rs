@@ -90,7 +90,8 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), FileError> {
     }
 }
 
-fn sync_parent(path: &Path) -> Result<(), FileError> {
+/// Makes the name of a file durable.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), FileError> {
     path.parent().map_or(Ok(()), sync_directory)
 }
 

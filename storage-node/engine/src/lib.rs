@@ -21,6 +21,7 @@ pub mod snapshot;
 mod space;
 #[cfg(test)]
 mod testing;
+mod watermark;
 
 pub use data_store::DataStore;
 pub use disk::{Disk, DiskError, DiskLock, Stores};

@@ -47,6 +47,12 @@ impl Poison {
         write().map_err(|error| self.remember(action, error.into_string()))
     }
 
+    /// As when a guarded write fails with `error`, which is given back.
+    pub(crate) fn fail(&self, error: EngineError) -> EngineError {
+        let _ = self.first.set(error.to_string());
+        error
+    }
+
     fn remember(&self, action: &'static str, message: String) -> EngineError {
         let error = EngineError::RocksDb { store: self.store, action, message };
         // The first failure stays; a later one of another thread adds nothing.

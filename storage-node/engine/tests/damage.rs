@@ -29,20 +29,27 @@ fn row(index: u64) -> Bytes {
 
 /// The closed directory of a member that wrote each of its entries, and a row for each, by itself.
 fn member() -> TempDir {
+    member_of(ENTRIES)
+}
+
+fn member_of(entries: u64) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let mut disk = Disk::open(directory.path(), EngineOptions::default()).unwrap();
     let uuid = disk.uuid().to_owned();
     let identity = Identity { format: IDENTITY_FORMAT, cluster_id: "a-cluster".into(), node_id: 1, uuid };
-    let stores = disk.become_member(identity).unwrap();
-    for index in 1..=ENTRIES {
-        let data = Bytes::from(vec![index as u8; 200]);
-        let entry = Entry { index, term: 1, kind: EntryKind::Normal, data: data.clone(), context: Bytes::new() };
-        let mut batch = LogBatch::new();
-        batch.append(LOG, vec![entry]);
-        stores.raft.write(batch).unwrap();
-        stores.data.write(&[Write::Put { key: row(index), value: data }]).unwrap();
-    }
+    disk.become_member(identity).unwrap();
+    (1..=entries).for_each(|index| write(&disk, index));
     directory
+}
+
+fn write(disk: &Disk, index: u64) {
+    let stores = disk.stores().unwrap();
+    let data = Bytes::from(vec![index as u8; 200]);
+    let entry = Entry { index, term: 1, kind: EntryKind::Normal, data: data.clone(), context: Bytes::new() };
+    let mut batch = LogBatch::new();
+    batch.append(LOG, vec![entry]);
+    stores.raft.write(batch).unwrap();
+    stores.data.write(&[Write::Put { key: row(index), value: data }]).unwrap();
 }
 
 /// The write-ahead log that holds what was written last.
@@ -57,17 +64,53 @@ fn recover(directory: &TempDir) -> Result<RecoveredLog, DiskError> {
     Ok(disk.stores().unwrap().raft.recover_log(LOG, 0, everything).unwrap())
 }
 
+/// The mark of what is synced in `raft/`.
+fn mark(directory: &TempDir) -> PathBuf {
+    directory.path().join("raft-synced")
+}
+
+/// Cuts off the end of the newest log of `raft/`.
+fn cut(directory: &TempDir, bytes: u64) {
+    let wal = newest_wal(&directory.path().join("raft"));
+    let whole = fs::metadata(&wal).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(whole - bytes).unwrap();
+}
+
 #[test]
-fn a_raft_log_cut_in_its_last_record_opens_without_that_record() {
+fn a_raft_log_torn_in_a_record_that_was_not_synced_opens_without_that_record() {
     // A record is longer than the 200 bytes of its entry.
-    for cut in [1, 100, 200] {
-        let directory = member();
-        let wal = newest_wal(&directory.path().join("raft"));
-        let whole = fs::metadata(&wal).unwrap().len();
-        fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(whole - cut).unwrap();
+    for torn in [1, 100, 200] {
+        let directory = member_of(ENTRIES - 1);
+        // The power went before the sync of the last one: the mark does not name it, but the start before it.
+        let disk = Disk::open(directory.path(), EngineOptions::default()).unwrap();
+        let before = fs::read(mark(&directory)).unwrap();
+        write(&disk, ENTRIES);
+        drop(disk);
+        fs::write(mark(&directory), before).unwrap();
+        cut(&directory, torn);
         let log = recover(&directory).unwrap();
-        assert_eq!((log.last.index, log.entries.len() as u64), (ENTRIES - 1, ENTRIES - 1), "{cut}");
+        assert_eq!((log.last.index, log.entries.len() as u64), (ENTRIES - 1, ENTRIES - 1), "{torn}");
     }
+}
+
+#[test]
+fn a_raft_log_that_has_lost_what_was_synced_keeps_the_node_down_and_is_said() {
+    for lost in [1, 200, 1000] {
+        let directory = member();
+        cut(&directory, lost);
+        let error = recover(&directory).unwrap_err().to_string();
+        assert!(error.contains("raft/ is corrupt: its last write is number"), "{error}");
+        // It stays so.
+        assert_eq!(recover(&directory).unwrap_err().to_string(), error);
+    }
+}
+
+#[test]
+fn without_its_mark_a_store_opens_and_gets_a_new_one() {
+    let directory = member();
+    fs::remove_file(mark(&directory)).unwrap();
+    assert_eq!(recover(&directory).unwrap().last.index, ENTRIES);
+    assert!(fs::metadata(mark(&directory)).unwrap().len() > 0);
 }
 
 #[test]
@@ -100,4 +143,16 @@ fn damage_in_the_unsynced_state_takes_the_rows_behind_it_and_none_before() {
     let first_lost = present.iter().position(|present| !present).unwrap();
     assert!(first_lost > 0);
     assert!(present[first_lost..].iter().all(|present| !present), "{present:?}");
+}
+
+#[test]
+fn a_store_that_was_noted_to_have_lost_entries_never_opens_again() {
+    let directory = member();
+    let disk = Disk::open(directory.path(), EngineOptions::default()).unwrap();
+    disk.stores().unwrap().raft.note_loss("entry 7 is gone").unwrap();
+    drop(disk);
+    for _ in 0..2 {
+        let error = recover(&directory).unwrap_err().to_string();
+        assert!(error.contains("entry 7 is gone") && error.contains("empty disk"), "{error}");
+    }
 }

@@ -1,15 +1,11 @@
 //! Makes applied state durable every second, or sooner when much was written, and tells the store: the log is purged
 //! only below that (HAZARDS H3). The applied indexes are read before the flush, never after.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use granary_common::{ReplicaId, ShardId};
-use granary_engine::DataStore;
+use granary_engine::Stores;
 use granary_store::Event;
 
 use super::{AppliedTable, StoreInput, fatal::fatal, meters::Meters};
@@ -22,12 +18,13 @@ const LOOK: Duration = Duration::from_millis(100);
 const BYTES: u64 = 16 << 20;
 
 pub(crate) fn run(
-    data: &Arc<DataStore>,
+    stores: &Stores,
     applied: &AppliedTable,
     store: &Sender<StoreInput>,
     stop: &Receiver<()>,
     meters: &Meters,
 ) {
+    let data = &stores.data;
     let mut told: BTreeMap<ShardId, (ReplicaId, u64)> = BTreeMap::new();
     let mut waited = Duration::ZERO;
     loop {
@@ -47,6 +44,9 @@ pub(crate) fn run(
             meters.flush.end();
             if let Err(error) = flushed {
                 fatal("syncing the applied state failed", &error);
+            }
+            if let Err(error) = stores.raft.sync_watermark() {
+                fatal("syncing the mark of the log failed", &error);
             }
             for (shard, at) in before {
                 let now = (at.replica, at.index);

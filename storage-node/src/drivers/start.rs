@@ -216,10 +216,10 @@ impl Prepared {
             lifecycle: lifecycle.clone(),
             meters: self.meters.clone(),
         };
-        let (of_flusher, data, to_store) = (applied.clone(), self.stores.data.clone(), control.clone());
+        let (of_flusher, stores, to_store) = (applied.clone(), self.stores.clone(), control.clone());
         let (apply_waits, worker_waits, of_flushes) =
             (applier_queue.clone(), worker_queue.clone(), self.meters.clone());
-        let flush = move || flusher::run(&data, &of_flusher, &to_store, &flusher_stops, &of_flushes);
+        let flush = move || flusher::run(&stores, &of_flusher, &to_store, &flusher_stops, &of_flushes);
         let threads = Arc::new(vec![
             ("log-writer", self.log_thread),
             ("applier", spawn("applier", move || applier.run(&applier_queue))?),

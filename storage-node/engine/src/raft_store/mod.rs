@@ -6,6 +6,7 @@
 
 mod batch;
 mod check;
+mod loss;
 mod plan;
 mod recovery;
 mod rows;
@@ -27,9 +28,10 @@ pub use recovery::{Recovered, RecoveredLog, RecoveredReplica, TailLimits};
 pub use rows::{LogId, LogState};
 
 use crate::{
-    EngineError, EngineOptions, StoreKind, header,
+    EngineError, EngineOptions, FileError, StoreKind, header,
     options::{self, Open},
     poison::Poison,
+    watermark::Watermark,
 };
 
 /// Most rows that one purge of a log deletes in one batch.
@@ -39,6 +41,7 @@ pub const MAX_PURGED: u64 = 8192;
 pub struct RaftStore {
     db: DB,
     poison: Poison,
+    synced: Watermark,
     /// How far each log reaches, as on disk. Held through a write, so that batches are planned one behind the other.
     logs: Mutex<HashMap<LogId, plan::Extent>>,
     syncs: AtomicU64,
@@ -51,22 +54,39 @@ impl RaftStore {
         let db = options::open(StoreKind::Raft, path, options.raft(), Open::Create)?;
         db.put_opt([rows::HEADER], header::encode(StoreKind::Raft, identity), &options::synced())
             .map_err(EngineError::rocksdb(StoreKind::Raft, "write the header"))?;
-        Self::over(db)
+        Self::over(path, db, Open::Create)
     }
 
     /// Opens the store in `path`, which must be there and belong to `identity`.
     pub(crate) fn open(path: &Path, identity: &Identity, options: &EngineOptions) -> Result<Self, EngineError> {
+        loss::refuse_noted(path)?;
         let db = options::open(StoreKind::Raft, path, options.raft(), Open::Existing)?;
         let found = db.get([rows::HEADER]).map_err(EngineError::rocksdb(StoreKind::Raft, "read the header"))?;
         header::check(StoreKind::Raft, found.as_deref(), identity)?;
-        Self::over(db)
+        Self::over(path, db, Open::Existing)
     }
 
-    fn over(db: DB) -> Result<Self, EngineError> {
+    fn over(path: &Path, db: DB, how: Open) -> Result<Self, EngineError> {
+        let (synced, mark) = Watermark::open(path).map_err(|error| cannot_note(&error))?;
+        let last = db.latest_sequence_number();
+        match (how, mark) {
+            // The mark may be from a store before, which was never finished.
+            (Open::Create, _) => {
+                synced.raise(last).and_then(|()| synced.sync()).map_err(|error| cannot_note(&error))?;
+            }
+            (Open::Existing, Some(mark)) if last < mark => {
+                let what = format!(
+                    "its last write is number {last}, and number {mark} was synced: its end is lost, or it is an older copy, \
+                     without votes or entries that others count on. Give the node an empty disk"
+                );
+                return Err(EngineError::corrupt(StoreKind::Raft, what));
+            }
+            (Open::Existing, _) => {}
+        }
         recovery::refuse_unknown_kinds(&db)?;
         let logs = Mutex::new(recovery::load_extents(&db)?);
         let poison = Poison::new(StoreKind::Raft);
-        Ok(Self { db, poison, logs, syncs: AtomicU64::new(0), bytes_written: AtomicU64::new(0) })
+        Ok(Self { db, poison, synced, logs, syncs: AtomicU64::new(0), bytes_written: AtomicU64::new(0) })
     }
 
     /// Notes the number of this node's start, synced: so that an older copy of the store, which has forgotten votes, shows.
@@ -105,8 +125,17 @@ impl RaftStore {
         self.bytes_written.fetch_add(bytes, Relaxed);
         if plan.must_sync {
             self.syncs.fetch_add(1, Relaxed);
+            let last = self.db.latest_sequence_number();
+            self.synced.raise(last).map_err(|error| self.poison.fail(cannot_note(&error)))?;
         }
         Ok(())
+    }
+
+    /// Makes the mark of what is synced durable: to be called now and then, so that a store that was cut off shows behind a
+    /// power cut too.
+    pub fn sync_watermark(&self) -> Result<(), EngineError> {
+        self.poison.check()?;
+        self.synced.sync().map_err(|error| self.poison.fail(cannot_note(&error)))
     }
 
     /// Synced writes since the store was opened.
@@ -135,4 +164,8 @@ impl RaftStore {
     pub(crate) fn fail_next_write(&self) {
         self.poison.fail_next();
     }
+}
+
+fn cannot_note(error: &FileError) -> EngineError {
+    EngineError::RocksDb { store: StoreKind::Raft, action: "note what is synced", message: error.to_string() }
 }
