@@ -21,6 +21,12 @@ pub(crate) fn fatal(what: &str, error: &dyn std::error::Error) -> ! {
     crate::exit::exit(crate::exit::DISK_FAILED)
 }
 
+/// Says why this node must never run on this disk again, and ends the process. The disk says so too by now.
+pub(crate) fn unfit(why: &str) -> ! {
+    tracing::error!("{why}. This node stops for good: it is to be replaced, or to get an empty disk");
+    crate::exit::exit(crate::exit::FAILED)
+}
+
 /// Says why and ends the process, even when nothing can be written any more.
 pub(crate) fn end_at_once(code: i32, why: &str) -> ! {
     let (said, heard) = mpsc::channel();

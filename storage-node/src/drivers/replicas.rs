@@ -16,13 +16,13 @@ use granary_proto::{
     map::{self, ClusterMap},
     storage::{MetaState, ReplicaRecord},
 };
-use granary_store::{Event, Founding, Recovered};
+use granary_store::{Event, Founding, LostLog, Recovered};
 use parking_lot::Mutex;
 
 use super::{
     Board, LogWriter, StoreInput,
     applier::Job,
-    fatal::fatal,
+    fatal::{fatal, unfit},
     recovery::{FoundAll, without_state},
 };
 use crate::map::MapHolder;
@@ -204,6 +204,20 @@ impl Lifecycle {
             });
         });
         let _ = self.applier.send(Job::Empty { shard, done });
+    }
+
+    /// This disk has lost what it had said to be synced. Whatever it holds may lack a vote or an entry that others count on,
+    /// so the node ends, and never starts from it again.
+    pub(crate) fn lost_log(&self, lost: LostLog) -> ! {
+        let LostLog { shard, replica, last, acknowledged } = lost;
+        let why = format!(
+            "the log of {shard} {replica} ends at entry {last}, and this node has acknowledged entry {acknowledged}: its disk \
+             has lost what it had said to be synced"
+        );
+        if let Err(error) = self.stores.raft.note_loss(&why) {
+            fatal("noting that the disk has lost synced entries failed", &error);
+        }
+        unfit(&why)
     }
 
     /// The state of this replica is not that of its group: throws it away, and starts the replica anew as one that has lost

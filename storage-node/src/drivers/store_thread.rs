@@ -144,6 +144,9 @@ impl StoreThread {
 
     /// The board first: a lease that ends must be seen before the message that ends it leaves.
     fn act(&self, actions: Actions, reports: Vec<ReportReply>) {
+        if let Some(lost) = actions.lost_log {
+            self.lifecycle.lost_log(lost);
+        }
         if !actions.publish.is_empty() {
             self.board.publish(actions.publish);
         }

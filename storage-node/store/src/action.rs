@@ -37,10 +37,26 @@ pub struct Actions {
     /// Replicas whose state is to be thrown away while their log stays: `Event::Stop`, then empty the state behind all that
     /// was to be applied, then `Event::Start` with `Recovered::data_lost`.
     pub rebuilds: Vec<(ShardId, ReplicaId)>,
+    /// The log of a replica here has lost what was synced: its node must not go on. The first that was seen.
+    pub lost_log: Option<LostLog>,
     /// Filled after `Event::Report`: groups led here.
     pub led: Vec<wire::LedShard>,
     /// Filled after `Event::Report`: all replicas here.
     pub held: Vec<wire::HeldReplica>,
+}
+
+/// A leader counts on entries that a replica here has acknowledged, and the replica's log does not reach so far. The vote may
+/// be forgotten as well (HAZARDS H1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostLog {
+    /// The shard.
+    pub shard: ShardId,
+    /// The replica.
+    pub replica: ReplicaId,
+    /// Last entry of its log.
+    pub last: u64,
+    /// An entry that it has acknowledged.
+    pub acknowledged: u64,
 }
 
 /// Which stream between two nodes a message takes.

@@ -19,7 +19,7 @@ use raft::{
 };
 
 use crate::{
-    action::{Actions, Answer, Install, Published},
+    action::{Actions, Answer, Install, LostLog, Published},
     config::Config,
     convert,
     event::{Founding, Recovered, SnapshotMade, Ticket},
@@ -353,7 +353,7 @@ impl Group {
             return;
         };
         let kind = body.get_msg_type();
-        if self.is_unfit(&body) {
+        if self.is_unfit(&body) || self.shows_lost_log(&body, out) {
             return;
         }
         let vote_request = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
@@ -386,6 +386,19 @@ impl Group {
         } else if response && self.leads() {
             self.lease.handled(from, message.sent_at_ns, message.echo_ns);
         }
+    }
+
+    /// A heartbeat tells a follower to commit what all of the quorum has and the follower has acknowledged, never more: if
+    /// its log does not reach so far, it has lost what it had. Raft itself would panic, at each heartbeat of each start.
+    fn shows_lost_log(&self, message: &Message, out: &mut Actions) -> bool {
+        let last = self.node.raft.raft_log.last_index();
+        let counts = message.get_msg_type() == MessageType::MsgHeartbeat && message.term >= self.node.raft.term;
+        if !counts || message.commit <= last {
+            return false;
+        }
+        let (shard, replica, acknowledged) = (self.shard, self.replica, message.commit);
+        out.lost_log.get_or_insert(LostLog { shard, replica, last, acknowledged });
+        true
     }
 
     /// Messages that Raft would take badly in the state this replica is in; their senders send them again.

@@ -34,7 +34,7 @@ mod store;
 mod walk;
 
 pub use action::{
-    Actions, Answer, Append, Apply, ApplyEntry, Fetch, Install, Lane, MembershipChange, Persist, PersistItem,
+    Actions, Answer, Append, Apply, ApplyEntry, Fetch, Install, Lane, LostLog, MembershipChange, Persist, PersistItem,
     Published, Role, Send, SendSnapshot,
 };
 pub use config::{Config, Retention};

@@ -431,6 +431,7 @@ impl Node {
         let clock = self.clock(now);
         let Some(store) = &mut self.store else { return };
         let actions = store.drain(clock);
+        assert_eq!(actions.lost_log, None, "node {}: a disk has lost what was synced", self.id);
         let Actions { publish, sends, persist, applies, fetches, answers, make_snapshots, .. } = actions;
         for published in publish {
             checks.published(self.id, &published);

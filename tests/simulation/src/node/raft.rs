@@ -64,6 +64,7 @@ impl World {
 
     /// The board first: a lease that ends must be seen before the message that ends it leaves.
     fn act(&mut self, place: usize, actions: Actions) {
+        assert_eq!(actions.lost_log, None, "place {place}: a disk has lost what was synced");
         let mut changed = false;
         for published in actions.publish {
             self.checks.published(self.now, &self.places[place], &published);
