@@ -17,6 +17,9 @@ use crate::options::Options;
 const TRY_LOCK: Duration = Duration::from_millis(100);
 /// How often the room of a full disk is looked at.
 const LOOK_AT_ROOM: Duration = Duration::from_secs(1);
+/// After so long it is tried again though no more room is seen, at first and at most; doubled each time. What a quota or a
+/// volume with less behind it than it shows refuses comes back without a byte more in sight.
+const TRY_ANYWAY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// Between two lines in the log of one that waits.
 const SAY_AGAIN: Duration = Duration::from_secs(30);
 
@@ -74,9 +77,10 @@ async fn open_disk(options: &Options, lock: &Arc<DiskLock>, starting: &Starting)
     let mut wanted = 0;
     let began = Instant::now();
     let mut said = began;
+    let (mut tried, mut patience) = (began, TRY_ANYWAY.0);
     loop {
         let space = DiskSpace::of(&options.data).map_err(DiskError::from)?;
-        if space.free >= wanted {
+        if space.free >= wanted || tried.elapsed() >= patience {
             starting.at(Stage::Opens);
             let engine = EngineOptions {
                 block_cache_bytes: (options.block_cache_mib as usize) << 20,
@@ -85,6 +89,8 @@ async fn open_disk(options: &Options, lock: &Arc<DiskLock>, starting: &Starting)
             match tokio::task::block_in_place(|| Disk::open_locked(lock.clone(), engine)) {
                 Err(error) if error.is_lack_of_room() => {
                     tracing::warn!(%error, free = space.free, "the stores do not open");
+                    patience = if wanted == 0 { patience } else { (patience * 2).min(TRY_ANYWAY.1) };
+                    tried = Instant::now();
                     wanted = (space.free + 1).max(options.space_marks(space.total).exhausted_below);
                 }
                 Err(error) if error.is_store_held() && began.elapsed() < options.lock_wait() => {
