@@ -7,7 +7,7 @@ use std::{
     io::{self, Write as _},
     os::{
         fd::{AsRawFd as _, OwnedFd},
-        unix::ffi::OsStringExt as _,
+        unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
     },
     path::{Path, PathBuf},
     process,
@@ -83,22 +83,28 @@ fn abandon(mountpoint: &Path) -> io::Result<()> {
     detach(mountpoint)
 }
 
-/// A process: its id may come again, its id with its start does not.
+/// A process: its id may come again, its id with its start does not. Both are numbers of one namespace of processes only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Owner {
     pid: u32,
     start: String,
+    namespace: u64,
 }
 
 impl std::fmt::Display for Owner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "granary-powercut:{}:{}", self.pid, self.start)
+        write!(f, "granary-powercut:{}:{}:{}", self.pid, self.start, self.namespace)
     }
 }
 
 fn owner(pid: u32) -> Owner {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    Owner { pid, start: start_in(&stat).unwrap_or_default() }
+    Owner { pid, start: start_in(&stat).unwrap_or_default(), namespace: namespace() }
+}
+
+/// The namespace of processes that this one is in.
+fn namespace() -> u64 {
+    fs::metadata("/proc/self/ns/pid").map_or(0, |metadata| metadata.ino())
 }
 
 /// When a process started, of its `/proc/PID/stat`: the 22nd field; the second is a name in brackets, with anything in it,
@@ -110,8 +116,9 @@ fn start_in(stat: &str) -> Option<String> {
 }
 
 fn owner_in(source: &str) -> Option<Owner> {
-    let (pid, start) = source.strip_prefix("granary-powercut:")?.split_once(':')?;
-    Some(Owner { pid: pid.parse().ok()?, start: start.to_owned() })
+    let mut fields = source.strip_prefix("granary-powercut:")?.split(':');
+    let (pid, start, namespace) = (fields.next()?, fields.next()?, fields.next()?);
+    Some(Owner { pid: pid.parse().ok()?, start: start.to_owned(), namespace: namespace.parse().ok()? })
 }
 
 /// Mounts of this crate in `/proc/self/mountinfo`, with their owners.
@@ -139,14 +146,21 @@ fn unescape(text: &str) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
+/// Whether this process is known to live no more.
+fn is_gone(by: &Owner) -> bool {
+    by.namespace == namespace() && owner(by.pid) != *by
+}
+
 /// Unmounts what processes that are gone left mounted, at or below a directory. Returns where. Mounts of processes that
-/// live are left alone. Mounting does this by itself, everywhere.
+/// live are left alone, and those of another namespace of processes, of which nothing is known: who makes such a namespace
+/// sees copies of the mounts that there were, and to unmount one by force would end it for its owner too. Mounting does this by itself, everywhere.
 ///
 /// # Errors
 /// The kernel's table cannot be read, or one cannot be unmounted.
 pub fn unmount_left_behind(below: &Path) -> io::Result<Vec<PathBuf>> {
     let mounts = mounts_in(&fs::read_to_string("/proc/self/mountinfo")?);
-    let left: Vec<_> = mounts.into_iter().filter(|(at, by)| owner(by.pid) != *by && at.starts_with(below)).collect();
+    let left = mounts.into_iter().filter(|(at, by)| is_gone(by) && at.starts_with(below));
+    let left: Vec<_> = left.collect();
     for (mountpoint, _) in &left {
         match abandon(mountpoint) {
             // Another process was faster.
@@ -164,9 +178,9 @@ mod tests {
     #[test]
     fn mounts_of_this_crate_are_found_with_their_owner() {
         let table = "36 35 98:0 / /mnt rw,noatime master:1 - ext3 granary-powercut:1:2 rw\n\
-                     40 35 0:50 / /tmp/a\\040b rw - fuse.granary-powercut granary-powercut:77:123 rw,user_id=0\n\
+                     40 35 0:50 / /tmp/a\\040b rw - fuse.granary-powercut granary-powercut:77:123:5 rw,user_id=0\n\
                      41 35 0:51 / /tmp/c rw - fuse.granary-powercut other rw\n";
-        let owner = Owner { pid: 77, start: "123".into() };
+        let owner = Owner { pid: 77, start: "123".into(), namespace: 5 };
         assert_eq!(mounts_in(table), [(PathBuf::from("/tmp/a b"), owner)]);
     }
 
@@ -182,6 +196,8 @@ mod tests {
         let me = owner(process::id());
         assert_eq!(owner_in(&me.to_string()), Some(me.clone()));
         assert!(!me.start.is_empty());
-        assert_ne!(owner(process::id()), Owner { start: "1".into(), ..me });
+        let before = Owner { start: "1".into(), ..me.clone() };
+        assert!(!is_gone(&me) && is_gone(&before));
+        assert!(!is_gone(&Owner { namespace: 1, ..before }), "nothing is known of other namespaces");
     }
 }
