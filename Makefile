@@ -1,6 +1,7 @@
 # make demo     a cluster on this machine: load, scale, crash, shrink, power off, verify (about 90 s once built)
 # make test     all tests
 # make torture SEED=7 MINUTES=5  real processes under many faults at once (Linux, root): target/torture/report.json
+# make powercuts SEED=7 CUTS=300  nodes on disks that lose power, fail, fill up and lie (Linux, root): target/powercuts/report.json
 # make test-kubernetes  the scenarios on a real Kubernetes alone (Linux, root): target/kubernetes/report.json
 # make verify   what CI checks besides: formatting, lints, dependency rules
 # make fix      what can be mended by itself
@@ -11,7 +12,7 @@
 
 CARGO_FLAGS := --release --locked --workspace
 
-.PHONY: demo demo-short test torture test-kubernetes build setup verify fix clean-demo kubernetes-up kubernetes-down
+.PHONY: demo demo-short test powercuts torture test-kubernetes build setup verify fix clean-demo kubernetes-up kubernetes-down
 .DEFAULT_GOAL := build
 
 setup:
@@ -30,6 +31,10 @@ test: build
 	cargo test $(CARGO_FLAGS)
 
 # Without SEED a random one, which is printed.
+CUTS ?= 300
+powercuts: build
+	$(if $(SEED),GRANARY_SEED=$(SEED)) GRANARY_CUTS=$(CUTS) cargo test $(CARGO_FLAGS) --test powercuts -- --nocapture
+
 MINUTES ?= 60
 torture: build
 	@scripts/setup torture

@@ -1,7 +1,11 @@
 //! A cluster of bare nodes without an operator: the test founds it, joins nodes and moves replicas by the Admin service
 //! itself, so that each fault comes when the test says.
 
-use std::{future::Future, path::Path, time::Duration};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use granary_client::{Client, Options};
 use granary_proto::admin::{admin_client::AdminClient, *};
@@ -38,9 +42,13 @@ pub struct Cluster {
     pub cluster_id: String,
     /// Of the tests as operator.
     pub token: u64,
+    /// Says where the data directory of a place is; the node makes it.
+    data: Option<DataOf>,
     env: Vec<(String, String)>,
     root: Option<TempDir>,
 }
+
+type DataOf = Box<dyn Fn(usize) -> PathBuf + Send + Sync>;
 
 impl Cluster {
     /// Founds a cluster, and waits until every shard is whole.
@@ -50,23 +58,43 @@ impl Cluster {
 
     /// The same, with more environment for each node.
     pub async fn found_with(shape: Shape, env: &[(&str, &str)]) -> Result<Self> {
+        let mut cluster = Self::planned(shape, env)?;
+        cluster.establish().await?;
+        Ok(cluster)
+    }
+
+    /// A cluster of which nothing runs yet.
+    pub fn planned(shape: Shape, env: &[(&str, &str)]) -> Result<Self> {
         let root =
             TempDir::with_prefix("granary-test-").map_err(|error| HarnessError::because("a directory", error))?;
         let cluster_id = uuid::Uuid::new_v4().to_string();
         let env = env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        let mut cluster = Self { nodes: Vec::new(), shape, cluster_id, token: 0, env, root: Some(root) };
-        let founders = shape.factor as usize;
-        for _ in 0..founders {
-            cluster.add_blank()?;
+        Ok(Self { nodes: Vec::new(), shape, cluster_id, token: 0, data: None, env, root: Some(root) })
+    }
+
+    /// Lets the data directory of each place be where `of` says, for nodes that are added from now on.
+    pub fn data_at(&mut self, of: impl Fn(usize) -> PathBuf + Send + Sync + 'static) {
+        self.data = Some(Box::new(of));
+    }
+
+    /// Founds the planned cluster, and waits until every shard is whole. What was cut off is finished when it is asked
+    /// again; all places that were started must run then.
+    pub async fn establish(&mut self) -> Result<()> {
+        let founders = self.shape.factor as usize;
+        while self.nodes.len() < founders {
+            self.add_blank()?;
         }
-        cluster.bootstrap().await?;
-        cluster.acquire().await?;
-        for _ in founders..shape.nodes {
-            cluster.add().await?;
+        self.bootstrap().await?;
+        self.acquire().await?;
+        for index in founders..self.shape.nodes {
+            if index == self.nodes.len() {
+                self.add_blank()?;
+            }
+            self.join(index).await?;
         }
-        cluster.create_shards().await?;
-        cluster.whole().await?;
-        Ok(cluster)
+        self.create_shards().await?;
+        self.whole().await?;
+        Ok(())
     }
 
     /// Three nodes, each with a replica of each of `shards` shards.
@@ -84,6 +112,9 @@ impl Cluster {
         let index = self.nodes.len();
         let mut node = Node::new(self.root(), &format!("node-{index}"))?;
         node.env.clone_from(&self.env);
+        if let Some(of) = &self.data {
+            node.dir = of(index);
+        }
         node.start()?;
         self.nodes.push(node);
         Ok(index)
@@ -96,9 +127,11 @@ impl Cluster {
         Ok(index)
     }
 
-    async fn bootstrap(&self) -> Result<()> {
+    /// Sends the first `factor` nodes their Bootstrap; the same one again when it is asked again.
+    pub async fn bootstrap(&self) -> Result<()> {
         let mut named = Vec::new();
-        for (node, node_id) in self.nodes.iter().zip(1..) {
+        let founders = &self.nodes[..self.shape.factor as usize];
+        for (node, node_id) in founders.iter().zip(1..) {
             let known = node.identify().await?;
             let sender = known.sender.unwrap_or_default();
             let (uuid, addresses) = (sender.uuid, sender.addresses);
@@ -111,7 +144,7 @@ impl Cluster {
             shard_count: self.shape.shards,
             feature_level: 1,
         };
-        for node in &self.nodes {
+        for node in founders {
             node.admin()?
                 .bootstrap(request.clone())
                 .await
@@ -148,8 +181,8 @@ impl Cluster {
     }
 
     /// Shards over all nodes in turn.
-    async fn create_shards(&self) -> Result<()> {
-        let (nodes, factor) = (self.nodes.len() as u64, u64::from(self.shape.factor));
+    pub async fn create_shards(&self) -> Result<()> {
+        let (nodes, factor) = (self.shape.nodes as u64, u64::from(self.shape.factor));
         let on = |shard_id: u32| (0..factor).map(|copy| (u64::from(shard_id) + copy) % nodes + 1).collect();
         let shards = (1..=self.shape.shards).map(|shard_id| Placement { shard_id, node_ids: on(shard_id) }).collect();
         let request = CreateShardsRequest { operator_token: self.token, shards };

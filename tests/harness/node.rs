@@ -133,6 +133,15 @@ impl Node {
         ended
     }
 
+    /// Whether it was started and has ended since, by itself. It counts as one that does not run then.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
+        if ended {
+            self.child = None;
+        }
+        ended
+    }
+
     /// What it has logged since its last start.
     pub fn log(&self) -> String {
         let mut text = Vec::new();
