@@ -2,8 +2,9 @@
 //! a mount of the power-cut file system, which forgets what was not synced, tears it, stalls, fails, gets full and lies.
 //!
 //! `GRANARY_SEED` replays the choices of a test (what the processes make of them depends on their timing too),
-//! `GRANARY_CUTS` says how often the power of all nodes is cut in all tests together (40 by default). Figures go to
-//! `target/powercuts/report.json`. Needs root and /dev/fuse; where they are missing it says so and skips, in CI it fails.
+//! `GRANARY_CUTS` says how often the power of all nodes is cut in the tests of `cuts` together (40 by default; with 100
+//! and more the other tests do more as well). Figures go to `target/powercuts/report.json`. Needs root and /dev/fuse;
+//! where they are missing it says so and skips, in CI it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cuts;

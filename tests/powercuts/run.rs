@@ -54,6 +54,11 @@ impl Drop for Run {
     }
 }
 
+/// Whether this run is one by hand, with all there is: `GRANARY_CUTS` of 100 and more.
+pub fn is_long() -> bool {
+    cuts(40) >= 100
+}
+
 /// How often the power of all nodes is cut, of `of_forty` when `GRANARY_CUTS` is 40.
 pub fn cuts(of_forty: usize) -> usize {
     let all = std::env::var("GRANARY_CUTS").map_or(40, |cuts| cuts.parse().expect("GRANARY_CUTS is a number"));

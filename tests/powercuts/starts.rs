@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::{
     powered::{Powered, rest},
     report,
-    run::Run,
+    run::{Run, is_long},
 };
 
 /// With all unsynced lost, as a disk without a cache would, and with any of it there.
@@ -89,7 +89,7 @@ async fn the_first_acknowledged_write_outlives_a_power_cut_at_the_next_moment() 
 async fn a_founding_cut_at_any_moment_is_finished_when_it_is_asked_for_again() {
     let Some(run) = Run::begin() else { return };
     let (mut random, mut lost, mut finished) = (run.random(0), CutReport::default(), 0);
-    let rounds = 6;
+    let rounds = if is_long() { 30 } else { 4 };
     for round in 0..rounds {
         // The fourth joins: its part is cut as well.
         let shape = Shape { nodes: 4, ..THREE };
@@ -150,7 +150,7 @@ async fn a_snapshot_whose_install_is_cut_off_by_the_power_again_and_again_arrive
         part.result.unwrap();
     }
     powered.cluster.reconfigure(&[(3, vec![4, 1, 3])]).await.unwrap();
-    let rounds = 5;
+    let rounds = if is_long() { 20 } else { 4 };
     for round in 0..rounds {
         rest(random.random_range(0..1200)).await;
         let victims = if round % 2 == 0 { vec![2] } else { powered.places() };

@@ -152,8 +152,9 @@ fn is_gone(by: &Owner) -> bool {
 }
 
 /// Unmounts what processes that are gone left mounted, at or below a directory. Returns where. Mounts of processes that
-/// live are left alone, and those of another namespace of processes, of which nothing is known: who makes such a namespace
-/// sees copies of the mounts that there were, and to unmount one by force would end it for its owner too. Mounting does this by itself, everywhere.
+/// live are left alone, and those of another namespace of processes, of which nothing is known: who makes such a
+/// namespace sees copies of the mounts that there were, and to unmount one by force would end it for its owner too.
+/// Mounting does this by itself, everywhere.
 ///
 /// # Errors
 /// The kernel's table cannot be read, or one cannot be unmounted.
