@@ -1,6 +1,7 @@
 //! The conditions of a status: what is True, False or Unknown, why, and since when.
 
 use granary_crds::status::{Phase, StorageClusterStatus, condition};
+use granary_planner::plan::DegradedReason;
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -106,10 +107,13 @@ fn progress(status: &StorageClusterStatus) -> String {
 }
 
 /// The reason of the condition Degraded and its message: the cluster's own worst trouble first, then the substrate's,
-/// then what went wrong in this round.
+/// then what went wrong in this round. A node that is not there is told with what keeps its process from running.
 fn problem(facts: &Facts<'_>) -> (String, Option<String>) {
     if let Some(degraded) = facts.plan.degraded.iter().min_by_key(|degraded| degraded.reason) {
-        (format!("{:?}", degraded.reason), Some(degraded.message.clone()))
+        let is_missing = matches!(degraded.reason, DegradedReason::NodeSilent | DegradedReason::RestartStuck);
+        let cause = facts.problems.first().filter(|problem| is_missing && !super::WARNINGS.contains(&problem.reason));
+        let cause = cause.map_or(String::new(), |problem| format!("; {}: {}", problem.reason, problem.message));
+        (format!("{:?}", degraded.reason), Some(format!("{}{cause}", degraded.message)))
     } else if let Some(problem) = facts.problems.first() {
         (problem.reason.to_owned(), Some(problem.message.clone()))
     } else if let Some(error) = facts.error {

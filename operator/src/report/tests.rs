@@ -79,6 +79,16 @@ fn whole() -> Sight {
 }
 
 fn of(sight: &Sight, plan: &Plan, now_ms: i64, before: Option<&StorageClusterStatus>) -> StorageClusterStatus {
+    with_problems(sight, plan, now_ms, before, &[])
+}
+
+fn with_problems(
+    sight: &Sight,
+    plan: &Plan,
+    now_ms: i64,
+    before: Option<&StorageClusterStatus>,
+    problems: &[Problem],
+) -> StorageClusterStatus {
     let facts = Facts {
         desired: &desired(),
         sight,
@@ -88,7 +98,7 @@ fn of(sight: &Sight, plan: &Plan, now_ms: i64, before: Option<&StorageClusterSta
         bytes_per_second: Some(100),
         error: None,
         notes: &[],
-        problems: &[],
+        problems,
         kept: None,
         storage: &Storage::default(),
     };
@@ -107,6 +117,21 @@ fn of_two_troubles_the_condition_names_the_one_to_look_at_whatever_order_they_we
     let degraded = condition(&status, "Degraded");
     assert_eq!((degraded.reason.as_str(), degraded.message.as_str()), ("RestartStuck", "about RestartStuck"));
     assert_eq!(status.waiting, ["NodeSilent: about NodeSilent", "RestartStuck: about RestartStuck"]);
+}
+
+#[test]
+fn a_node_that_does_not_come_back_is_told_with_what_keeps_its_process_from_running() {
+    let stuck = Degraded { reason: DegradedReason::RestartStuck, message: "node 3 does not come back".into() };
+    let plan = Plan { degraded: vec![stuck], ..Plan::default() };
+    let told = |reason| {
+        let problem = Problem { reason, message: "words".into() };
+        let status = with_problems(&whole(), &plan, 1_000, None, &[problem]);
+        let degraded = condition(&status, "Degraded");
+        (degraded.reason.clone(), degraded.message.clone())
+    };
+    let stuck = |message: &str| ("RestartStuck".to_owned(), message.to_owned());
+    assert_eq!(told("ImagePull"), stuck("node 3 does not come back; ImagePull: words"));
+    assert_eq!(told("VolumesUnguarded"), stuck("node 3 does not come back"));
 }
 
 #[test]
