@@ -50,6 +50,7 @@ mod tests {
         let node = |id: u64| Node {
             id,
             name: format!("node-{}", id - 1),
+            uuid: String::new(),
             draining: false,
             domains: Default::default(),
             silent_for_ms: 0,

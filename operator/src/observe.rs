@@ -196,6 +196,7 @@ fn node_of(node: &map::Node, state: &GetClusterStateResponse) -> Node {
     Node {
         id: node.id,
         name: node.name.clone(),
+        uuid: node.uuid.clone(),
         draining: node.state() == NodeState::Draining,
         domains: Domains { zone: domains.zone, machine: domains.machine },
         // What its leader has not heard of at all is silent for as long as that one leads.

@@ -202,7 +202,8 @@ impl<'a> Lint<'a> {
         let by_disk = self.observed.places.iter().any(|place| {
             place.name == node.name
                 && match place.disk.fresh() {
-                    Some(Disk::Gone | Disk::Blank { uuid: Some(_) }) => true,
+                    Some(Disk::Gone) => true,
+                    Some(Disk::Blank { uuid: Some(uuid) }) => *uuid != node.uuid,
                     Some(Disk::Member { node_id, .. }) => *node_id != id,
                     _ => false,
                 }

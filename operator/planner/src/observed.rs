@@ -140,6 +140,9 @@ pub struct Node {
     pub id: u64,
     /// The place's name it joined with.
     pub name: String,
+    /// Of the disk it joined with; empty: not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uuid: String,
     /// Whether it is marked Draining in the map.
     pub draining: bool,
     /// Failure domains.

@@ -12,11 +12,23 @@ use crate::view::{HEARD_MS, View};
 
 /// Plans joins and starts when nodes are missing, drains when there are too many.
 pub(crate) fn plan(view: &View<'_>, plan: &mut Plan) {
+    finish_joins(view, plan);
     park(view, plan);
     if !view.conflict {
         leave_or_stay(view, plan);
     }
     grow(view, plan);
+}
+
+/// A node that was admitted and never heard so asks again, and is told the same: without that it would count as lost for
+/// ever, beside the one that it replaces.
+fn finish_joins(view: &View<'_>, plan: &mut Plan) {
+    for place in &view.observed.places {
+        if let Some(node) = view.admitted(place) {
+            let reason = format!("{} was admitted as node {}, and does not know it yet", place.name, node.id);
+            plan.step(Step::Join { index: place.index }, reason);
+        }
+    }
 }
 
 /// Marks the nodes that a person asked to drain, or says why one cannot be spared.

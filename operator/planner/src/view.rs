@@ -164,6 +164,7 @@ impl<'a> View<'a> {
             let named = self.cluster.nodes.iter().any(|node| node.name == place.name);
             let own = replaced.is_some_and(|node| node.name == place.name);
             match (&place.disk.known(), place.disk.fresh()) {
+                _ if self.admitted(place).is_some() => false,
                 // What is left of a disk that is gone may stand in the way of a new one: it is retired instead.
                 (Some(Disk::Member { .. } | Disk::Gone), _) => false,
                 (_, Some(Disk::Blank { .. })) => !named || own,
@@ -171,6 +172,12 @@ impl<'a> View<'a> {
             }
         };
         self.observed.places.iter().filter(free).collect()
+    }
+
+    /// The node of the map that this blank place is to become: the cluster admitted it, and the answer was lost.
+    pub fn admitted(&self, place: &Place) -> Option<&'a Node> {
+        let Some(Disk::Blank { uuid: Some(uuid) }) = place.disk.fresh() else { return None };
+        self.cluster.nodes.iter().find(|node| !node.uuid.is_empty() && node.uuid == *uuid)
     }
 
     /// Whether another operator's or person's stop of some other node is going on.
@@ -216,6 +223,8 @@ fn find_lost(desired: &Desired, observed: &Observed, cluster: &Cluster) -> Vec<L
         if let Some(place) = observed.places.iter().find(|place| place.name == node.name) {
             match place.disk.fresh() {
                 Some(Disk::Gone) => return Some((format!("the disk of {} is gone", place.name), node.silent_for_ms)),
+                // It was admitted, and does not know it yet.
+                Some(Disk::Blank { uuid: Some(uuid) }) if *uuid == node.uuid => {}
                 Some(Disk::Blank { uuid: Some(_) }) => {
                     return Some((format!("the disk of {} is empty", place.name), node.silent_for_ms));
                 }

@@ -7,7 +7,7 @@ mod sim;
 use granary_planner::{
     check::lint,
     observed::{Process, Seen},
-    plan::Step,
+    plan::{DegradedReason, Step},
 };
 use sim::{World, desired};
 
@@ -52,4 +52,22 @@ fn who_leaves_is_not_chosen_before_a_new_leader_of_the_meta_shard_has_heard_ever
     assert!(matches!(steps(&world)[..], [Step::Drain { .. }]));
     world.cluster().nodes[1].heard = false;
     assert_eq!(steps(&world), []);
+}
+
+/// The meta shard admitted a node on the emptied disk, and the answer was lost. Both ids then counted as lost with one disk,
+/// two of five, and nothing was planned any more.
+#[test]
+fn a_node_that_was_admitted_and_does_not_know_it_joins_again_and_is_not_lost() {
+    let mut world = World::settled(desired(5, 3, 16), 0, 7);
+    world.wipe(1);
+    assert!(matches!(steps(&world)[..], [Step::Join { index: 0 }]));
+    let blank = world.observed.places[0].disk.clone();
+    world.apply(&world.plan());
+    let admitted = world.cluster().nodes.last().expect("a node").id;
+    world.observed.places[0].disk = blank;
+    world.silence(admitted, 12_000);
+    assert!(steps(&world).contains(&Step::Join { index: 0 }));
+    assert!(world.plan().degraded.iter().all(|told| told.reason != DegradedReason::ManyNodesLost));
+    world.run();
+    assert_eq!(world.cluster().nodes.len(), 5);
 }

@@ -26,6 +26,7 @@ fn moment(places: &[u32], nodes: &[(u64, bool)], steps: Vec<Step>) -> Moment {
         heard: true,
         read_only: false,
         leaders_away: false,
+        uuid: String::new(),
         damage: String::new(),
         trouble: String::new(),
     };

@@ -34,6 +34,7 @@ mod tests {
             heard: true,
             read_only: false,
             leaders_away: false,
+            uuid: String::new(),
             damage: String::new(),
             trouble: String::new(),
         };

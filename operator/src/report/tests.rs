@@ -44,6 +44,7 @@ fn whole() -> Sight {
         heard: true,
         read_only: false,
         leaders_away: false,
+        uuid: String::new(),
         damage: String::new(),
         trouble: String::new(),
     };

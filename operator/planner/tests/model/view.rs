@@ -134,6 +134,7 @@ fn cluster(bounds: &Bounds, world: &World, places: &[Place]) -> Cluster {
         heard: node.heard,
         read_only: false,
         leaders_away: node.away,
+        uuid: String::new(),
         damage: String::new(),
         trouble: String::new(),
     });

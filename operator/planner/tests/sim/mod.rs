@@ -188,12 +188,23 @@ impl World {
         let id = self.next_node;
         self.next_node += 1;
         let place = self.place(index);
-        assert!(matches!(place.disk, Seen::Fresh(Disk::Blank { uuid: Some(_) })), "not blank: {place:?}");
+        let Seen::Fresh(Disk::Blank { uuid: Some(uuid) }) = place.disk.clone() else { panic!("not blank: {place:?}") };
         place.disk = Seen::Fresh(Disk::Member { cluster_id: ID.to_owned(), node_id: id });
         let (name, domains) = (place.name.clone(), place.domains.clone());
         let (draining, read_only, leaders_away) = (false, false, false);
         let (damage, trouble) = (String::new(), String::new());
-        Node { id, name, draining, domains, silent_for_ms: 0, heard: true, read_only, leaders_away, damage, trouble }
+        let (silent_for_ms, heard) = (0, true);
+        Node { id, name, uuid, draining, domains, silent_for_ms, heard, read_only, leaders_away, damage, trouble }
+    }
+
+    /// Who was admitted with this uuid is told so again; whether it was.
+    fn finish_join(&mut self, index: u32) -> bool {
+        let Seen::Fresh(Disk::Blank { uuid: Some(uuid) }) = self.place(index).disk.clone() else { return false };
+        let admitted = self.cluster().nodes.iter().find(|node| node.uuid == uuid).map(|node| node.id);
+        let Some(node_id) = admitted else { return false };
+        self.place(index).disk = Seen::Fresh(Disk::Member { cluster_id: ID.to_owned(), node_id });
+        self.hear(node_id);
+        true
     }
 
     fn step(&mut self, step: &Step) {
@@ -202,6 +213,7 @@ impl World {
             Step::StartNode { index } => self.start(*index),
             Step::Found { founders } => self.found(founders),
             Step::NoteFounded => self.observed.founded = true,
+            Step::Join { index } if self.finish_join(*index) => {}
             Step::Join { index } => {
                 let node = self.node(*index);
                 self.cluster().nodes.push(node);
@@ -305,14 +317,20 @@ impl World {
         }
     }
 
+    /// What an empty disk says at this place: no two lives of it say the same.
+    pub(super) fn blank(&self, index: u32) -> Seen<Disk> {
+        Seen::Fresh(Disk::Blank { uuid: Some(format!("uuid-{index}-{}", self.next_node)) })
+    }
+
     fn start(&mut self, index: u32) {
+        let blank = self.blank(index);
         if let Some(place) = self.observed.places.iter_mut().find(|place| place.index == index) {
             let stopped = place.process == Seen::Fresh(Process::Stopped);
             place.process = Seen::Fresh(Process::Running);
             match place.disk {
                 Seen::Fresh(Disk::Member { node_id, .. }) if stopped => self.hear(node_id),
                 Seen::Fresh(Disk::Member { .. }) => {}
-                _ => place.disk = Seen::Fresh(Disk::Blank { uuid: Some(format!("again-{index}")) }),
+                _ => place.disk = blank,
             }
             return;
         }
@@ -320,7 +338,7 @@ impl World {
         let (process, disk) = if self.stops.slow || self.stops.broken {
             (Process::Starting, Seen::Stale(Disk::Blank { uuid: None }))
         } else {
-            (Process::Running, Seen::Fresh(Disk::Blank { uuid: Some(format!("uuid-{index}")) }))
+            (Process::Running, blank)
         };
         if self.stops.broken {
             self.stops.stuck.insert(index);
@@ -393,7 +411,8 @@ impl World {
     /// The node's disk is wiped: its process runs on an empty one.
     pub fn wipe(&mut self, node: u64) {
         self.silence(node, 5_000);
-        self.place_of(node).expect("place").disk = Seen::Fresh(Disk::Blank { uuid: Some("wiped".to_owned()) });
+        let index = self.place_of(node).expect("place").index;
+        self.place(index).disk = self.blank(index);
     }
 
     /// The node's disk is gone: its process waits for one that never comes.

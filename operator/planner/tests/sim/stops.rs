@@ -155,6 +155,7 @@ impl World {
     }
 
     fn comes_up(&mut self, index: u32) {
+        let blank = self.blank(index);
         let place = self.place(index);
         place.process = Seen::Fresh(Process::Running);
         match place.disk.known().cloned() {
@@ -171,7 +172,7 @@ impl World {
                     self.cluster().nodes.iter_mut().filter(|n| n.id == node_id).for_each(|n| n.silent_for_ms = 0);
                 }
             }
-            _ => place.disk = Seen::Fresh(Disk::Blank { uuid: Some(format!("up-{index}")) }),
+            _ => place.disk = blank,
         }
     }
 }
