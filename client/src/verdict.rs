@@ -1,5 +1,8 @@
 //! What an answer means for the request: pure, so that every reason's treatment is read and tested in one place.
 
+#[cfg(test)]
+mod fuzz_tests;
+
 use granary_proto::kv::{self, Reason, pipe_response::Response};
 
 use crate::Error;

@@ -33,7 +33,7 @@ impl Quantity {
         let digits: i128 = format!("{whole}{part}").parse().ok()?;
         let (times, ten) = scale(&rest[number..])?;
         let places = i32::try_from(part.len()).ok()?;
-        Some(Self(sign * scaled(digits, times, ten - places)))
+        Some(Self(sign * scaled(digits, times, ten.saturating_sub(places))))
     }
 
     /// The same of a number or a text.
@@ -85,7 +85,7 @@ fn scaled(digits: i128, times: i128, ten: i32) -> i128 {
     if ten >= 0 {
         return most(times.zip(power(ten)).and_then(|(amount, power)| amount.checked_mul(power)));
     }
-    match (times, power(-ten)) {
+    match (times, power(ten.saturating_neg())) {
         (Some(amount), Some(power)) => most(Some(amount / power + i128::from(amount % power != 0))),
         // So small that only the rounding is left.
         (Some(_), None) => 1,

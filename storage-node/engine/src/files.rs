@@ -1,6 +1,9 @@
 //! Files and directories that survive a power cut: what is written by rename is synced, and so is the directory that
 //! names it (HAZARDS H37). Small files are sealed: magic, format, length, payload, CRC32C.
 
+#[cfg(test)]
+mod fuzz_tests;
+
 use std::{
     fs::{self, File},
     io::{self, Write as _},

@@ -1,5 +1,8 @@
 //! Refusals of the data API: what each failure becomes on the wire, in one place, and back.
 
+#[cfg(test)]
+mod fuzz_tests;
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;

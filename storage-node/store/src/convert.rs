@@ -1,5 +1,8 @@
 //! Between `raft`'s own types and ours. The wire is ours: bytes from outside are never parsed by rust-protobuf.
 
+#[cfg(test)]
+mod fuzz_tests;
+
 use granary_common::log::{Entry, EntryKind, HardState};
 use granary_proto::raft as wire;
 use protobuf::ProtobufEnum as _;

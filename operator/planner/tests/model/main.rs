@@ -35,23 +35,41 @@ mod trace;
 mod view;
 mod world;
 
+use std::sync::Mutex;
+
 use bounds::Bounds;
+
+/// Small pieces are made and freed all the time: with this allocator it takes three quarters of the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Searches at once: each takes one processor and up to 2 GB.
+const AT_ONCE: usize = 2;
 
 /// Explores each of them; panics with the first trace. `GRANARY_MODEL_ONLY` chooses by a part of the name.
 fn explore(all: &[Bounds]) {
     let only = std::env::var("GRANARY_MODEL_ONLY").unwrap_or_default();
-    let (mut states, mut transitions, mut seconds) = (0, 0, 0.0);
-    for bounds in all.iter().filter(|bounds| bounds.name.contains(&only)) {
-        match search::explore(bounds) {
-            Ok(found) => {
-                println!("{:28} {found}", bounds.name);
-                states += found.states;
-                transitions += found.transitions;
-                seconds += found.seconds;
-            }
-            Err(trace) => panic!("\n{trace}"),
+    let left = Mutex::new(all.iter().filter(|bounds| bounds.name.contains(&only)));
+    let next = || left.lock().expect("no search panics").next();
+    let work = || {
+        let (mut states, mut transitions, mut seconds) = (0, 0, 0.0);
+        while let Some(bounds) = next() {
+            let found = search::explore(bounds)?;
+            println!("{:28} {found}", bounds.name);
+            states += found.states;
+            transitions += found.transitions;
+            seconds += found.seconds;
         }
-    }
+        Ok((states, transitions, seconds))
+    };
+    let done: Result<Vec<(usize, u64, f64)>, String> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("a search does not panic")).collect()
+    });
+    let done = done.unwrap_or_else(|trace| panic!("\n{trace}"));
+    let states: usize = done.iter().map(|of| of.0).sum();
+    let transitions: u64 = done.iter().map(|of| of.1).sum();
+    let seconds: f64 = done.iter().map(|of| of.2).sum();
     println!("{:28} {states:>9} states, {transitions:>9} transitions, {seconds:.1} s of one processor", "together");
 }
 

@@ -1,5 +1,8 @@
 //! `cluster.json`: what must outlive the loop. Only the holder of the lock writes it.
 
+#[cfg(test)]
+mod fuzz_tests;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

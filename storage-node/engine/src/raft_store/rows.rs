@@ -1,6 +1,9 @@
 //! The rows of `raft/`: keys and values. A key begins with a byte for its kind; numbers in keys are big endian, so that
 //! byte order is order. Each value ends with a CRC32C over key and value: a row under a wrong key is found, too.
 
+#[cfg(test)]
+mod fuzz_tests;
+
 use bytes::Bytes;
 use granary_common::{
     NodeId, ReplicaId, ShardId,

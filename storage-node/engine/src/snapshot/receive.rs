@@ -1,6 +1,9 @@
 //! Takes in a snapshot: the manifest first, then its files in chunks, in order. Each chunk, each whole file and each
 //! length is checked; when it is finished, all is synced and equal to what the sender has.
 
+#[cfg(test)]
+mod fuzz_tests;
+
 use std::{fs::File, io::Write as _};
 
 use granary_common::{META_SHARD, ShardId, SlotRange};

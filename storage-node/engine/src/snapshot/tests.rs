@@ -121,6 +121,7 @@ fn a_snapshot_made_while_writes_go_on_holds_exactly_what_its_applied_index_says(
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| (2..).take_while(|_| !stop.load(Relaxed)).for_each(apply));
+        let _writes_end = Stops(&stop);
         let mut before = 0;
         for node in 2..6 {
             let snapshot = export(&data, SHARD, &staging).unwrap();
@@ -131,8 +132,16 @@ fn a_snapshot_made_while_writes_go_on_holds_exactly_what_its_applied_index_says(
             assert!(hash.applied_index >= before);
             before = hash.applied_index;
         }
-        stop.store(true, Relaxed);
     });
+}
+
+/// Also when an assertion fails: else the scope would wait for ever.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 #[test]
