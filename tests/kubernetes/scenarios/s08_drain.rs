@@ -99,7 +99,7 @@ async fn drained(scene: &Scene) -> Result<Figures> {
 }
 
 /// Waits until the budget lets so many pods go.
-async fn allows(cluster: &Cluster, disruptions: u64) -> Result<()> {
+pub(super) async fn allows(cluster: &Cluster, disruptions: u64) -> Result<()> {
     let allowed = ["get", "pdb", "-o", "jsonpath={.items[*].status.disruptionsAllowed}"];
     until(&format!("the budget lets {disruptions} go"), LIMIT, || async {
         match cluster.kubectl(&allowed).await.map_err(|error| error.to_string())? {
