@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use granary_client::Client;
 use granary_powercut::{CutReport, Options, Tear};
 use granary_tests::{
     cluster::{Cluster, Shape},
@@ -32,6 +34,7 @@ async fn survives(run: &Run, shape: Shape, cuts: usize) {
     let writer = Writer::start(powered.cluster.endpoints(), shape.shards, pause).await.unwrap();
     let (mut lost, mut recovery, mut checked, mut moves) = (CutReport::default(), Vec::new(), Checked::default(), 0);
     let mut load = Load::start(run, powered.cluster.endpoints(), shape.shards, 0).await;
+    let large = tokio::spawn(write_large(powered.cluster.client().await.unwrap()));
     for round in 1..=cuts {
         if shape.nodes > shape.factor as usize && round % 3 == 0 {
             moves += 1;
@@ -54,6 +57,7 @@ async fn survives(run: &Run, shape: Shape, cuts: usize) {
         }
     }
     checked += load.finish(run).await;
+    large.abort();
     let mut writer = writer;
     writer.stop().await;
     let read = writer.check().await.unwrap();
@@ -71,6 +75,16 @@ async fn survives(run: &Run, shape: Shape, cuts: usize) {
         }),
     );
     assert!(lost.writes.lost > 0 && checked.acknowledged > 0, "the cuts took nothing: {lost:?}");
+}
+
+/// Writes values of many sectors, so that the records of the logs can be torn in all ways.
+async fn write_large(client: Client) {
+    for number in 0.. {
+        // Whether it was done does not matter here.
+        let _ =
+            client.put(format!("large/{}", number % 16), Bytes::from(vec![number as u8; 1000 + number % 12_000])).await;
+        rest(5).await;
+    }
 }
 
 fn random_time(run: &Run, round: usize) -> u64 {

@@ -137,6 +137,22 @@ impl Powered {
         }
     }
 
+    /// Supervises the nodes until all replicas are equal at one index: what was not read since it was damaged is found then,
+    /// and mended. Nothing may be written meanwhile. Gives the rows.
+    pub async fn equal_again(&mut self) -> u64 {
+        let began = Instant::now();
+        loop {
+            self.whole_again().await;
+            let look = tokio::time::timeout(Duration::from_secs(5), self.cluster.replicas_are_equal()).await;
+            match look {
+                Ok(Ok(rows)) => return rows,
+                Ok(Err(error)) => assert!(!error.to_string().contains("differ"), "{error}"),
+                Err(_) => {}
+            }
+            assert!(began.elapsed() < LIMIT, "the replicas do not stand at one index");
+        }
+    }
+
     /// Founds the cluster, and cuts the power of all disks after `time`, whatever is under way then. Whether it was founded.
     pub async fn establish_until_cut(&mut self, time: Duration, tear: Tear, seed: u64) -> (bool, CutReport) {
         let disks: Vec<&Handle> = self.disks.iter().collect();

@@ -45,7 +45,6 @@ async fn a_node_is_who_it_said_it_was_before_its_power_was_cut() {
         lost += powered.cut_and_start_all(tear, random.random()).0;
         let again = powered.cluster.nodes[0].identify().await.unwrap().sender.unwrap();
         assert_eq!(said.uuid, again.uuid, "{tear:?}");
-        assert!(again.incarnation > said.incarnation, "{said:?} {again:?}");
     }
     took_something(&run, TEARS.len(), lost);
 }

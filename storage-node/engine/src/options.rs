@@ -88,7 +88,8 @@ impl EngineOptions {
     pub(crate) fn raft(&self) -> Options {
         let mut options = self.common(self.raft_memtable_bytes);
         // A torn tail after a power cut is normal and was never acknowledged; damage before it is not, and votes are in
-        // there: then the store does not open. (Point-in-time would silently drop what is behind the damage: H21.)
+        // there: then the store does not open. (Point-in-time would silently drop what is behind the damage: H21. It is
+        // used only where the mark of what was synced shows that it drops nothing of that.)
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         // A whole WAL file that is gone is damage as well.
         options.set_track_and_verify_wals_in_manifest(true);
@@ -99,6 +100,14 @@ impl EngineOptions {
         blocks.set_block_size(32 << 10);
         blocks.set_format_version(5);
         options.set_block_based_table_factory(&blocks);
+        options
+    }
+
+    /// For `raft/` when its log has a wrong record: all before that. Who opens it so has to know that nothing behind it was
+    /// synced.
+    pub(crate) fn raft_before_damage(&self) -> Options {
+        let mut options = self.raft();
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
         options
     }
 

@@ -113,20 +113,47 @@ fn without_its_mark_a_store_opens_and_gets_a_new_one() {
     assert!(fs::metadata(mark(&directory)).unwrap().len() > 0);
 }
 
+/// Flips a bit so far from the end of the newest log of `raft/`.
+fn flip(directory: &TempDir, from_end: usize) {
+    let wal = newest_wal(&directory.path().join("raft"));
+    let mut bytes = fs::read(&wal).unwrap();
+    let place = bytes.len() - from_end;
+    bytes[place] ^= 1;
+    fs::write(&wal, bytes).unwrap();
+}
+
 #[test]
 fn a_flipped_bit_in_a_synced_record_of_the_raft_log_keeps_the_node_down_and_is_said() {
-    let directory = member();
-    let wal = newest_wal(&directory.path().join("raft"));
-    let whole = fs::read(&wal).unwrap();
-    for place in [whole.len() / 2, whole.len() - 50] {
-        let mut flipped = whole.clone();
-        flipped[place] ^= 1;
-        fs::write(&wal, flipped).unwrap();
-        let error = recover(&directory).unwrap_err().to_string();
-        assert!(error.contains("raft/: open: Corruption"), "{error}");
+    for place in [50, 2500] {
+        let directory = member();
+        flip(&directory, place);
+        for _ in 0..2 {
+            let error = recover(&directory).unwrap_err().to_string();
+            assert!(error.contains("raft/ is corrupt") && error.contains("was synced"), "{error}");
+        }
     }
-    fs::write(&wal, whole).unwrap();
-    assert_eq!(recover(&directory).unwrap().last.index, ENTRIES);
+}
+
+#[test]
+fn a_wrong_record_that_was_not_synced_ends_the_raft_log_before_it() {
+    let directory = member_of(ENTRIES - 1);
+    let disk = Disk::open(directory.path(), EngineOptions::default()).unwrap();
+    let before = fs::read(mark(&directory)).unwrap();
+    write(&disk, ENTRIES);
+    drop(disk);
+    // The power went before the sync, and the disk had stored the record's end without its beginning.
+    fs::write(mark(&directory), before).unwrap();
+    flip(&directory, 150);
+    assert_eq!(recover(&directory).unwrap().last.index, ENTRIES - 1);
+}
+
+#[test]
+fn a_wrong_record_keeps_a_store_without_a_mark_down() {
+    let directory = member();
+    fs::remove_file(mark(&directory)).unwrap();
+    flip(&directory, 50);
+    let error = recover(&directory).unwrap_err().to_string();
+    assert!(error.contains("raft/: open: Corruption"), "{error}");
 }
 
 #[test]

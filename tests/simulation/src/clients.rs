@@ -29,8 +29,8 @@ use crate::{
 
 /// Longest time for one operation, all tries together.
 pub const PATIENCE: u64 = 8 * SECOND;
-/// Longest wait for one answer.
-const TRY: u64 = 1_500 * MS;
+/// Longest wait for one answer, of hasty and of patient clients.
+const TRIES: [u64; 2] = [1_500 * MS, 5 * SECOND];
 
 /// What all clients share.
 #[derive(Default)]
@@ -54,6 +54,8 @@ pub struct Clients {
 struct Client {
     id: u64,
     host: Host,
+    /// Longest wait for one answer, in ns.
+    waits: u64,
     rng: Rng,
     map: Rc<ClusterMap>,
     /// Where a shard is led, as it was told last.
@@ -88,6 +90,7 @@ impl World {
         Rc::new(RefCell::new(Client {
             id: self.rng.draw() | 1,
             host: CLIENTS + self.clients.number - 1,
+            waits: *self.rng.pick(&TRIES),
             rng: self.rng.fork(),
             map: Rc::default(),
             leaders: BTreeMap::new(),
@@ -281,8 +284,11 @@ async fn attempt(world: &Shared, client: &Rc<RefCell<Client>>, shard: ShardId, r
         refresh(world, client).await;
         return Tried::Again { sent: false };
     };
-    let host = client.borrow().host;
-    let failed = match call(world, (host, to), Call::Kv(request), TRY).await {
+    let (host, waits) = {
+        let client = client.borrow();
+        (client.host, client.waits)
+    };
+    let failed = match call(world, (host, to), Call::Kv(request), waits).await {
         Ok(Reply::Kv(KvReply::Error(error))) => return judge(world, client, shard, error).await,
         Ok(Reply::Kv(reply)) => {
             client.borrow_mut().leaders.insert(shard, to);

@@ -60,7 +60,7 @@ impl RaftStore {
     /// Opens the store in `path`, which must be there and belong to `identity`.
     pub(crate) fn open(path: &Path, identity: &Identity, options: &EngineOptions) -> Result<Self, EngineError> {
         loss::refuse_noted(path)?;
-        let db = options::open(StoreKind::Raft, path, options.raft(), Open::Existing)?;
+        let db = open_existing(path, options)?;
         let found = db.get([rows::HEADER]).map_err(EngineError::rocksdb(StoreKind::Raft, "read the header"))?;
         header::check(StoreKind::Raft, found.as_deref(), identity)?;
         Self::over(path, db, Open::Existing)
@@ -75,11 +75,7 @@ impl RaftStore {
                 synced.raise(last).and_then(|()| synced.sync()).map_err(|error| cannot_note(&error))?;
             }
             (Open::Existing, Some(mark)) if last < mark => {
-                let what = format!(
-                    "its last write is number {last}, and number {mark} was synced: its end is lost, or it is an older copy, \
-                     without votes or entries that others count on. Give the node an empty disk"
-                );
-                return Err(EngineError::corrupt(StoreKind::Raft, what));
+                return Err(EngineError::corrupt(StoreKind::Raft, lost_its_end(last, mark)));
             }
             (Open::Existing, _) => {}
         }
@@ -164,6 +160,32 @@ impl RaftStore {
     pub(crate) fn fail_next_write(&self) {
         self.poison.fail_next();
     }
+}
+
+/// Opens what is there. A power cut may leave any part of what was not synced, also its end without its beginning: then
+/// the log does not end in a record that is too short, as RocksDB expects it, but in one that is wrong. Such a log ends
+/// before that record, if the mark shows that nothing behind it was synced; without a mark the store does not open.
+fn open_existing(path: &Path, options: &EngineOptions) -> Result<DB, EngineError> {
+    let opened = options::open(StoreKind::Raft, path, options.raft(), Open::Existing);
+    let Err(EngineError::RocksDb { message, .. }) = &opened else { return opened };
+    let (_, mark) = Watermark::open(path).map_err(|error| cannot_note(&error))?;
+    let Some(mark) = mark.filter(|_| message.contains("Corruption:")) else { return opened };
+    // A look that changes nothing, since what is there may be all that is left. If it fails, it is not the log.
+    let Ok(look) = DB::open_for_read_only(&options.raft_before_damage(), path, false) else { return opened };
+    let last = look.latest_sequence_number();
+    drop(look);
+    if last < mark {
+        return Err(EngineError::corrupt(StoreKind::Raft, format!("{message}; {}", lost_its_end(last, mark))));
+    }
+    tracing::warn!(message, last, "a record of raft/ that was not synced is wrong: the log ends before it");
+    options::open(StoreKind::Raft, path, options.raft_before_damage(), Open::Existing)
+}
+
+fn lost_its_end(last: u64, mark: u64) -> String {
+    format!(
+        "its last write is number {last}, and number {mark} was synced: its end is lost, or it is an older copy, without \
+         votes or entries that others count on. Give the node an empty disk"
+    )
 }
 
 fn cannot_note(error: &FileError) -> EngineError {

@@ -236,8 +236,8 @@ async fn hesitate(world: &Shared, place: usize) {
             world.pause(place, length);
         }
         if aside {
-            // Not longer than its client waits.
-            Some(world.rng.between(50, 1_400) * MS)
+            // Not longer than a patient client waits.
+            Some(world.rng.between(50, 4_500) * MS)
         } else {
             world.rng.hits(50_000).then(|| world.rng.between(0, MS))
         }
