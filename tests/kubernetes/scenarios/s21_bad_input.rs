@@ -83,7 +83,8 @@ async fn wishes(scene: &Scene) -> Result<Figures> {
     assert!(told.contains("registry.invalid/granary:9") && told.contains("correct spec.image"), "{told}");
     let told = zones.degraded("Unschedulable").await?;
     scene.say(&told);
-    assert!(told.contains("node-3") && told.contains("anti-affinity"), "{told}");
+    // Which of the four has no room is the scheduler's choice.
+    assert!(told.contains("node-") && told.contains("anti-affinity"), "{told}");
     let waits = zones.waits("NodesStarting").await?;
     assert!(
         waits.contains("4 nodes are members; 3 are") || waits.contains("3 of 4 are members"),
