@@ -2,6 +2,8 @@
 # make test     all tests
 # make torture SEED=7 MINUTES=5  real processes under many faults at once (Linux, root): target/torture/report.json
 # make powercuts SEED=7 CUTS=300  nodes on disks that lose power, fail, fill up and lie (Linux, root): target/powercuts/report.json
+# make worlds SEED=1 SEEDS=10000  simulated clusters, one for each seed from that one on (two a second)
+# make known-bugs  puts bugs back in, one after another, and demands that the suites find them (about 20 minutes)
 # make test-kubernetes  the scenarios on a real Kubernetes alone (Linux, root): target/kubernetes/report.json
 # make verify   what CI checks besides: formatting, lints, dependency rules
 # make fix      what can be mended by itself
@@ -12,7 +14,7 @@
 
 CARGO_FLAGS := --release --locked --workspace
 
-.PHONY: demo demo-short test powercuts torture test-kubernetes build setup verify fix clean-demo kubernetes-up kubernetes-down
+.PHONY: demo demo-short test powercuts torture worlds known-bugs test-kubernetes build setup verify fix clean-demo kubernetes-up kubernetes-down
 .DEFAULT_GOAL := build
 
 setup:
@@ -40,12 +42,20 @@ torture: build
 	@scripts/setup torture
 	@target/release/granary-torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
+SEEDS ?= 10000
+worlds: build
+	@target/release/granary-simulate --seed $(or $(SEED),1) --seeds $(SEEDS)
+
+known-bugs:
+	@scripts/known-bugs
+
 test-kubernetes: build
 	@scripts/setup kubernetes
 	GRANARY_REQUIRE_KUBERNETES=1 cargo test $(CARGO_FLAGS) --test kubernetes
 
 verify: setup
 	cargo fmt --all --check
+	@scripts/known-bugs --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- --deny warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check bans licenses sources; else echo "cargo-deny is not installed: dependency rules not checked"; fi
 
