@@ -10,10 +10,10 @@ use std::{
 use bytes::Bytes;
 use granary_common::{
     ReplicaId, ShardId,
-    log::{Entry, EntryKind},
+    log::{Entry, EntryKind, HardState},
 };
 use granary_engine::{
-    Disk, DiskError, EngineOptions, IDENTITY_FORMAT, LogBatch, LogId,
+    Disk, EngineOptions, IDENTITY_FORMAT, LogBatch, LogId,
     raft_store::{RecoveredLog, TailLimits},
 };
 use granary_machine::{View as _, Write, rows};
@@ -43,8 +43,13 @@ fn member_of(entries: u64) -> TempDir {
 }
 
 fn write(disk: &Disk, index: u64) {
+    write_of(disk, index, 200);
+}
+
+/// Writes an entry of so many bytes, and its row.
+fn write_of(disk: &Disk, index: u64, bytes: usize) {
     let stores = disk.stores().unwrap();
-    let data = Bytes::from(vec![index as u8; 200]);
+    let data = Bytes::from(vec![index as u8; bytes]);
     let entry = Entry { index, term: 1, kind: EntryKind::Normal, data: data.clone(), context: Bytes::new() };
     let mut batch = LogBatch::new();
     batch.append(LOG, vec![entry]);
@@ -58,10 +63,10 @@ fn newest_wal(store: &Path) -> PathBuf {
     files.filter(|path| path.extension().is_some_and(|ending| ending == "log")).max().unwrap()
 }
 
-fn recover(directory: &TempDir) -> Result<RecoveredLog, DiskError> {
+fn recover(directory: &TempDir) -> Result<RecoveredLog, Box<dyn std::error::Error>> {
     let disk = Disk::open(directory.path(), EngineOptions::default())?;
     let everything = TailLimits { entries: usize::MAX, bytes: usize::MAX };
-    Ok(disk.stores().unwrap().raft.recover_log(LOG, 0, everything).unwrap())
+    Ok(disk.stores().unwrap().raft.recover_log(LOG, 0, everything)?)
 }
 
 /// The mark of what is synced in `raft/`.
@@ -181,5 +186,84 @@ fn a_store_that_was_noted_to_have_lost_entries_never_opens_again() {
     for _ in 0..2 {
         let error = recover(&directory).unwrap_err().to_string();
         assert!(error.contains("entry 7 is gone") && error.contains("empty disk"), "{error}");
+    }
+}
+
+/// Where each record of a RocksDB log file ends: checksum (4 bytes), length (2), type (1), payload.
+fn ends_of_records(bytes: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut at = 0;
+    while let Some(header) = bytes.get(at..at + 7) {
+        at += 7 + usize::from(u16::from_le_bytes([header[4], header[5]]));
+        ends.push(at);
+    }
+    ends
+}
+
+/// A member whose hard state and entries are in several tables, some of which were merged, and in the log.
+fn member_with_tables() -> TempDir {
+    let directory = member_of(0);
+    let options = EngineOptions { raft_memtable_bytes: 256 << 10, ..EngineOptions::default() };
+    let disk = Disk::open(directory.path(), options).unwrap();
+    for part in 1..=4 {
+        vote(&disk, part);
+        (1 + (part - 1) * 5..=part * 5).for_each(|index| write(&disk, index));
+        disk.stores().unwrap().raft.compact();
+    }
+    vote(&disk, 5);
+    // Two memtables are full behind it, which is too few tables to be merged.
+    (ENTRIES + 1..=2 * ENTRIES).for_each(|index| write_of(&disk, index, 8 << 10));
+    directory
+}
+
+fn vote(disk: &Disk, vote: u64) {
+    let mut batch = LogBatch::new();
+    batch.set_hard_state(LOG, HardState { term: 1, vote, commit: 0 });
+    disk.stores().unwrap().raft.write(batch).unwrap();
+}
+
+/// What a store consists of is in its manifest, whose end RocksDB takes for torn as it does with a log. But a table that it
+/// forgot was a log before, which it then misses, or leaves a hole in ours; one that it remembers too long is not there.
+#[test]
+fn however_much_of_the_end_of_its_manifest_is_lost_a_raft_store_has_all_or_stays_down() {
+    let directory = member_with_tables();
+    let raft = directory.path().join("raft");
+    let names: Vec<String> =
+        fs::read_dir(&raft).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let manifest = names.iter().find(|name| name.starts_with("MANIFEST")).unwrap();
+    let bytes = fs::read(raft.join(manifest)).unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let (mut whole, mut refused) = (0, 0);
+    for end in ends_of_records(&bytes).into_iter().flat_map(|end| [end, end - 3]) {
+        copy_member(directory.path(), copy.path());
+        fs::write(copy.path().join("raft").join(manifest), &bytes[..end]).unwrap();
+        match recover(&copy) {
+            Err(error) => {
+                refused += 1;
+                println!("{end} of {}: {error}", bytes.len());
+            }
+            Ok(log) => {
+                whole += 1;
+                println!("{end} of {}: whole", bytes.len());
+                let found = (log.last.index, log.entries.len() as u64, log.hard_state.vote);
+                assert_eq!(found, (2 * ENTRIES, 2 * ENTRIES, 5), "{end} of {}", bytes.len());
+            }
+        }
+    }
+    assert!(whole > 1 && refused > 4, "{whole} whole, {refused} refused");
+}
+
+/// Replaces `to` by a copy of a closed member's directory.
+fn copy_member(from: &Path, to: &Path) {
+    fs::remove_dir_all(to).unwrap();
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir_all(&target).unwrap();
+            copy_member(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
