@@ -30,7 +30,7 @@ demo-short: build
 	@target/release/granary-demo --short
 
 test: build
-	cargo test $(CARGO_FLAGS)
+	cargo test $(CARGO_FLAGS) --no-fail-fast
 
 # Without SEED a random one, which is printed.
 CUTS ?= 300
