@@ -1,11 +1,12 @@
-# make demo     a cluster on this machine: load, scale, crash, shrink, power off, verify (about 90 s once built)
-# make test     all tests
+# make demo     a cluster on this machine: load, scale, crash, shrink, power off, verify (about a minute once built)
+# make test     all tests but torture and known bugs
 # make torture SEED=7 MINUTES=5  real processes under many faults at once (Linux, root): target/torture/report.json
 # make powercuts SEED=7 CUTS=300  nodes on disks that lose power, fail, fill up and lie (Linux, root): target/powercuts/report.json
 # make worlds SEED=1 SEEDS=10000  simulated clusters, one for each seed from that one on (two a second)
+# make fuzz CASES=100000  every decoder with so many damaged and hostile inputs
 # make known-bugs  puts bugs back in, one after another, and demands that the suites find them (about 20 minutes)
 # make test-kubernetes  the scenarios on a real Kubernetes alone (Linux, root): target/kubernetes/report.json
-# make verify   what CI checks besides: formatting, lints, dependency rules
+# make verify   what CI checks besides: formatting, known-bug patches, lints, dependency rules
 # make fix      what can be mended by itself
 # make build    the programs, in target/release
 # make kubernetes-up    a real Kubernetes on this machine, with Granary's image in it (Linux, root; see tests/kubernetes/testbed)
@@ -14,7 +15,7 @@
 
 CARGO_FLAGS := --release --locked --workspace
 
-.PHONY: demo demo-short test powercuts torture worlds known-bugs test-kubernetes build setup verify fix clean-demo kubernetes-up kubernetes-down
+.PHONY: demo demo-short test powercuts torture worlds fuzz known-bugs test-kubernetes build setup verify fix clean-demo kubernetes-up kubernetes-down
 .DEFAULT_GOAL := build
 
 setup:
@@ -45,6 +46,12 @@ torture: build
 SEEDS ?= 10000
 worlds: build
 	@target/release/granary-simulate --seed $(or $(SEED),1) --seeds $(SEEDS)
+
+CASES ?= 100000
+fuzz:
+	GRANARY_FUZZ_CASES=$(CASES) cargo test $(CARGO_FLAGS) --test fuzz
+	GRANARY_FUZZ_CASES=$(CASES) cargo test $(CARGO_FLAGS) --lib fuzz_tests
+	GRANARY_FUZZ_CASES=$(CASES) cargo test $(CARGO_FLAGS) --test all damaged
 
 known-bugs:
 	@scripts/known-bugs

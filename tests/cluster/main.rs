@@ -12,5 +12,6 @@ mod removed;
 mod scrub;
 mod service;
 mod snapshots;
+mod soak;
 mod stops;
 mod watchdog;

@@ -1,5 +1,5 @@
 //! Bytes that rot on one disk, and rows that differ on one replica: found, told, never served, and made good from the
-//! other replicas by the nodes themselves (HAZARDS H21, T5, T18).
+//! other replicas by the nodes themselves (HAZARDS H21).
 
 use std::{
     fs,
@@ -27,6 +27,8 @@ const KEYS: usize = 3_000;
 const THREE: Shape = Shape { nodes: 3, factor: 3, shards: SHARDS };
 /// Exit code of a node whose next start makes a damaged store anew.
 const START_AGAIN: i32 = 75;
+/// Exit code of a node whose write failed.
+const DISK_FAILED: i32 = 74;
 
 fn key(number: usize) -> String {
     format!("key/{number}")
@@ -106,7 +108,8 @@ async fn a_flipped_bit_on_one_disk_is_found_told_never_served_and_repaired_from_
     cluster.nodes[2].logged("data/ is damaged").await.unwrap();
     let detected = flipped.elapsed();
     let ended = cluster.nodes[2].ended().await.unwrap();
-    assert_eq!(ended.code(), Some(START_AGAIN), "{ended}");
+    // A merge of tables may come upon it first: then a write fails. What follows is the same.
+    assert!([Some(START_AGAIN), Some(DISK_FAILED)].contains(&ended.code()), "{ended}");
     let left = flipped.elapsed();
     cluster.nodes[2].start().unwrap();
     until("the damage is told", LIMIT, || async {

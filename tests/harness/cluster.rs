@@ -209,7 +209,7 @@ impl Cluster {
                     None => Err("no node runs".to_owned()),
                     Some(call) => match call.await {
                         Ok(answer) => Ok(Ok(answer.into_inner())),
-                        Err(status) if is_final(status.code()) => Ok(Err(status)),
+                        Err(status) if is_final(&status) => Ok(Err(status)),
                         Err(status) => Err(status.to_string()),
                     },
                 }
@@ -327,9 +327,11 @@ impl Drop for Cluster {
     }
 }
 
-/// Whether asking again would bring the same.
-fn is_final(code: Code) -> bool {
-    matches!(code, Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound | Code::AlreadyExists)
+/// Whether asking again would bring the same. A blank node has nothing to say; others have.
+fn is_final(status: &Status) -> bool {
+    let blank = status.message().contains("belongs to no cluster");
+    let refusals = [Code::InvalidArgument, Code::FailedPrecondition, Code::NotFound, Code::AlreadyExists];
+    refusals.contains(&status.code()) && !blank
 }
 
 /// The first shard that is not yet as its target says, with all replicas caught up.

@@ -13,6 +13,7 @@ pub mod pipe;
 pub mod ports;
 pub mod programs;
 mod replicas;
+pub mod resources;
 pub mod scratch;
 pub mod wait;
 pub mod writer;

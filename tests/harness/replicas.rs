@@ -1,4 +1,4 @@
-//! Compares the replicas of each shard: equal rows at an equal applied index (HAZARDS T18).
+//! Compares the replicas of each shard: equal rows at an equal applied index.
 
 use granary_proto::admin::{ReplicaHashRequest, ReplicaHashResponse};
 

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use granary_proto::kv::{GetRequest, PipeRequest, pipe_request::Request};
-use granary_tests::cluster::{Cluster, Shape};
+use granary_tests::{
+    cluster::{Cluster, Shape},
+    resources::resident_bytes,
+};
 use tokio_stream::wrappers::ReceiverStream;
 
 const MIB: u64 = 1 << 20;
@@ -13,20 +16,13 @@ const PIPES: usize = 4;
 /// What each may cost: 32 MiB under way, the windows of HTTP/2, and as much again for what the allocator keeps.
 const COST: u64 = 96 * MIB;
 
-/// Resident bytes of a process.
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_reads_its_pipe_costs_bounded_memory_and_holds_up_no_one() {
     let cluster = Cluster::found(Shape { nodes: 1, factor: 1, shards: 4 }).await.unwrap();
     let client = cluster.client().await.unwrap();
     client.put("large", Bytes::from(vec![7; MIB as usize])).await.unwrap();
     let pid = cluster.nodes[0].pid().unwrap();
-    let before = resident(pid);
+    let before = resident_bytes(pid).unwrap();
 
     let mut unread = Vec::new();
     let mut senders = tokio::task::JoinSet::new();
@@ -49,7 +45,7 @@ async fn a_client_that_never_reads_its_pipe_costs_bounded_memory_and_holds_up_no
     let started = Instant::now();
     let mut peak = 0;
     while started.elapsed() < Duration::from_secs(5) {
-        peak = peak.max(resident(pid));
+        peak = peak.max(resident_bytes(pid).unwrap());
         client.put("small", "value").await.unwrap();
         assert_eq!(client.get("small").await.unwrap().unwrap().value, "value");
     }

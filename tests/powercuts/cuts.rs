@@ -1,4 +1,4 @@
-//! The power of all nodes at once, at random moments, over and over (HAZARDS T3, H3 to H6): every acknowledged write is
+//! The power of all nodes at once, at random moments, over and over (HAZARDS H3, H4, H6): every acknowledged write is
 //! there afterwards, every key is linearizable, and the replicas are equal.
 
 use std::time::Duration;

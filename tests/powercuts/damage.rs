@@ -1,4 +1,4 @@
-//! Every kind of file of a node, with a flipped bit or without its end, on a minority of the nodes (HAZARDS T4, T5, H21).
+//! Every kind of file of a node, with a flipped bit or without its end, on a minority of the nodes (HAZARDS H21).
 //!
 //! What the node must have promised is in `raft/` and in the small files beside it: damaged, they keep the node down, by
 //! name, and the node is replaced like one whose disk is gone (`replaced`). What is in `data/` is with the others too: the

@@ -1,4 +1,4 @@
-//! Writes, syncs and reads that fail (HAZARDS T6, H22): the node ends at the first one, never tries again and acknowledges
+//! Writes, syncs and reads that fail (HAZARDS H22): the node ends at the first one, never tries again and acknowledges
 //! nothing more; the others go on, and its next start goes on from what is durable.
 
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! Disks without room (HAZARDS T7, H23): reads and deletes work, nothing acknowledged is lost, and all goes on by itself
+//! Disks without room (HAZARDS H23): reads and deletes work, nothing acknowledged is lost, and all goes on by itself
 //! when there is room again.
 
 use std::time::Duration;

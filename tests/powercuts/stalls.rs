@@ -1,4 +1,4 @@
-//! Disks that are slow or hang, while their node lives and its network works (HAZARDS T8, H24, H13): leaders leave such a
+//! Disks that are slow or hang, while their node lives and its network works (HAZARDS H24, H13): leaders leave such a
 //! node in bounded time, writes go on and nothing is lost; and a short stall of followers causes no election.
 
 use std::time::{Duration, Instant};

@@ -128,5 +128,6 @@ async fn when_all_disks_are_slow_leaders_stay_where_they_are() {
         }),
     );
     assert!(delayed > 0, "nothing was injected");
-    assert!(rose <= SHAPE.nodes as u64, "leaders went round: terms rose by {rose} in 8 s");
+    // Slow syncs cost an election now and then; leaders that are handed round raise each shard's term every second or so.
+    assert!(rose <= 8, "leaders went round: terms rose by {rose} in 8 s");
 }

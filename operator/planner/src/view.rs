@@ -223,8 +223,8 @@ fn find_lost(desired: &Desired, observed: &Observed, cluster: &Cluster) -> Vec<L
         if let Some(place) = observed.places.iter().find(|place| place.name == node.name) {
             match place.disk.fresh() {
                 Some(Disk::Gone) => return Some((format!("the disk of {} is gone", place.name), node.silent_for_ms)),
-                // It was admitted, and does not know it yet.
-                Some(Disk::Blank { uuid: Some(uuid) }) if *uuid == node.uuid => {}
+                // It was admitted, and does not know it yet: it is there, and asked to join again.
+                Some(Disk::Blank { uuid: Some(uuid) }) if *uuid == node.uuid => return None,
                 Some(Disk::Blank { uuid: Some(_) }) => {
                     return Some((format!("the disk of {} is empty", place.name), node.silent_for_ms));
                 }

@@ -73,6 +73,21 @@ pub(crate) fn is_damage(words: &str) -> bool {
     ["Corruption:", "Input/output error"].iter().any(|sign| words.contains(sign))
 }
 
+/// Whether RocksDB's words mean that what is on the disk is not what was written. What cannot be read now may be read by
+/// another try: a volume may be out of reach for a moment, on all machines at once.
+///
+/// A file that is named and not there is wrong too: this is of stores whose directory is there.
+pub(crate) fn is_wrong(words: &str) -> bool {
+    let wrong = words.contains("Corruption:") || words.contains("No such file or directory");
+    wrong && !words.contains("Input/output error")
+}
+
+/// Whether RocksDB's words are of a failed write that met damage when it merged tables, which ends all writes: those
+/// words are of a read. A write that failed by itself says nothing of what is there.
+pub(crate) fn met_by_a_merge(words: &str) -> bool {
+    words.contains("Corruption:") || words.contains("While pread") && words.contains("Input/output error")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +113,10 @@ mod tests {
         for other in ["IO error: No space left on device", "IO error: While lock file: LOCK", "Busy: ", ""] {
             assert!(!is_damage(other), "{other}");
         }
+        assert!(is_wrong("IO error: No such file or directory: While opening a file: data/MANIFEST-000090"));
+        assert!(is_wrong("Corruption: checksum mismatch") && !is_wrong("IO error: While pread: Input/output error"));
+        assert!(!is_wrong("Corruption: IO error: While pread offset 0: 12.sst: Input/output error"));
+        assert!(met_by_a_merge("IO error: While pread offset 0: 12.sst: Input/output error"));
+        assert!(!met_by_a_merge("IO error: While appending to file: 12.log: Input/output error"));
     }
 }

@@ -23,7 +23,7 @@ use std::{
     sync::Arc,
 };
 
-use granary_proto::storage::Identity;
+use granary_proto::{map::ClusterMap, storage::Identity};
 use prost::Message as _;
 
 use crate::{
@@ -137,9 +137,7 @@ pub struct Stores {
 impl DiskError {
     /// Whether there was no room: another try may do better once there is more.
     pub fn is_lack_of_room(&self) -> bool {
-        // RocksDB gives texts only.
-        let text = self.to_string();
-        ["No space left on device", "Disk quota exceeded"].iter().any(|cause| text.contains(cause))
+        is_lack_of_room(&self.to_string())
     }
 
     /// Whether a store is still held by a process that has given the directory up and is on its way out: the locks of one
@@ -404,22 +402,35 @@ fn open_stores(
     }
     let store = |source| DiskError::Store { path: at.root.to_owned(), source };
     let raft = RaftStore::open(&at.raft(), &identity, options).map_err(store)?;
-    let (data, remade) = open_data(at, &identity, options)?;
+    let (data, remade) = open_data(at, (&identity, &raft), options)?;
     Ok((Stores::new(at, identity, raft, data), remade))
+}
+
+/// Whether these words say that there was no room. RocksDB gives texts only.
+pub(crate) fn is_lack_of_room(words: &str) -> bool {
+    ["No space left on device", "Disk quota exceeded"].iter().any(|cause| words.contains(cause))
+}
+
+/// Whether the cluster is known to keep more than one copy of each shard: by the last map that was kept here.
+fn keeps_copies(raft: &RaftStore) -> bool {
+    let map = raft.recover().ok().and_then(|recovered| recovered.map);
+    map.and_then(|map| ClusterMap::decode(map).ok()).is_some_and(|map| map.replication_factor > 1)
 }
 
 /// Opens `data/`; one that is damaged is made anew first, if that takes no last copy away.
 fn open_data(
     at: &Layout<'_>,
-    identity: &Identity,
+    (identity, raft): (&Identity, &RaftStore),
     options: &EngineOptions,
 ) -> Result<(DataStore, Option<Remade>), DiskError> {
     let store = |source| DiskError::Store { path: at.root.to_owned(), source };
     let remake = || {
-        remake::remake(&at.data(), &at.staging(), identity, options).map_err(|error| match error {
-            RemakeError::File(error) => DiskError::File(error),
-            RemakeError::Engine(error) => store(error),
-        })
+        remake::remake(&at.data(), &at.staging(), (identity, keeps_copies(raft)), options).map_err(
+            |error| match error {
+                RemakeError::File(error) => DiskError::File(error),
+                RemakeError::Engine(error) => store(error),
+            },
+        )
     };
     let mut remade = remake()?;
     let opened = match &remade {
@@ -427,13 +438,15 @@ fn open_data(
         Some(Ok(_)) | None => DataStore::open(&at.data(), identity, options),
     };
     let data = match opened {
-        // Not a row of it can be read. Only what RocksDB itself calls so: an identity that does not fit is no damage.
-        Err(EngineError::RocksDb { message, action: "open", .. })
-            if remade.is_none() && damage::is_damage(&message) =>
-        {
+        // Only what RocksDB itself calls so: an identity that does not fit is no damage.
+        Err(EngineError::RocksDb { message, .. }) if remade.is_none() && damage::is_wrong(&message) => {
             damage::Damage::of(&at.data()).remember(&message);
             remade = remake()?;
-            DataStore::open(&at.data(), identity, options).map_err(store)?
+            match &remade {
+                Some(Err(_)) => DataStore::open_at_rest(&at.data(), identity, options),
+                Some(Ok(_)) | None => DataStore::open(&at.data(), identity, options),
+            }
+            .map_err(store)?
         }
         opened => opened.map_err(store)?,
     };

@@ -4,6 +4,8 @@ use std::fmt;
 
 use granary_common::{ReplicaId, ShardId};
 
+use crate::damage::is_damage;
+
 /// One of a node's two RocksDB instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {
@@ -105,6 +107,15 @@ impl EngineError {
     /// For `map_err` around a call of RocksDB.
     pub(crate) fn rocksdb(store: StoreKind, action: &'static str) -> impl FnOnce(rocksdb::Error) -> Self {
         move |error| Self::RocksDb { store, action, message: error.into_string() }
+    }
+
+    /// Whether it means that what is on the disk is not what was written, or cannot be read.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::RocksDb { message, .. } => is_damage(message),
+            _ => false,
+        }
     }
 
     pub(crate) fn corrupt(store: StoreKind, what: impl Into<String>) -> Self {

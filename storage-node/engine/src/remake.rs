@@ -15,8 +15,9 @@ use granary_machine::View as _;
 use granary_proto::storage::{Identity, ShardState};
 
 use crate::{
-    DataStore, EngineError, EngineOptions, FileError, StoreKind, damage,
+    DataStore, DiskSpace, EngineError, EngineOptions, FileError, StoreKind, damage,
     data_store::state_in,
+    disk::is_lack_of_room,
     files,
     snapshot::{FILE_BYTES, SnapshotError, StagingArea, export_view},
 };
@@ -39,7 +40,7 @@ pub struct Remade {
     pub opened: bool,
 }
 
-/// Why a damaged store is used as it is: its only copy of a shard is in there.
+/// Why a damaged store is used as it is: its only copy of a shard is in there, or there is no room for another store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) why: String,
@@ -61,19 +62,53 @@ pub(crate) fn finish_swap(data: &Path) -> Result<(), FileError> {
         return files::remove_tree(&new);
     }
     if new.exists() {
+        // The damage was in the store that is set aside.
+        damage::forget(data)?;
         rename(&new, data)?;
     }
     Ok(())
 }
 
-/// Makes the store anew if it was noted as damaged.
+/// Makes the store anew if it was noted as damaged. `copied`: whether the cluster is known to keep each shard on other
+/// nodes too; only then a shard of which nothing can be read, not even who votes in it, is left to them.
 pub(crate) fn remake(
     data: &Path,
     staging: &Path,
-    identity: &Identity,
+    (identity, copied): (&Identity, bool),
     options: &EngineOptions,
 ) -> Result<Option<Result<Remade, Kept>>, RemakeError> {
     let Some(why) = damage::noted(data)? else { return Ok(None) };
+    let new = data.with_file_name(NEW);
+    match make(data, staging, (identity, copied), options, &why) {
+        Ok(Err(reason)) => {
+            files::remove_tree(&new)?;
+            Ok(Some(Err(Kept { why: format!("{why}; {reason}") })))
+        }
+        Err(error) if is_lack_of_room(&error.to_string()) => {
+            files::remove_tree(&new)?;
+            files::remove_tree(staging)?;
+            Ok(Some(Err(Kept { why: format!("{why}; there is no room to make it anew: {error}") })))
+        }
+        made => Ok(Some(made?.map_err(|reason| Kept { why: reason }))),
+    }
+}
+
+/// Makes it anew, or says why it stays.
+fn make(
+    data: &Path,
+    staging: &Path,
+    (identity, copied): (&Identity, bool),
+    options: &EngineOptions,
+    why: &str,
+) -> Result<Result<Remade, String>, RemakeError> {
+    let old = match DataStore::open_at_rest(data, identity, options) {
+        Ok(old) => Some(old),
+        Err(EngineError::RocksDb { message, .. }) if damage::is_wrong(&message) && copied => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(lack) = old.as_ref().map_or(Ok(None), |old| lacks_room(data, old.table_bytes()))? {
+        return Ok(Err(lack));
+    }
     tracing::warn!(why, "data/ is damaged: it is made anew from what can be read");
     files::remove_tree(staging)?;
     files::create_directories(staging)?;
@@ -81,18 +116,11 @@ pub(crate) fn remake(
     files::remove_tree(&new_path)?;
     files::create_directories(&new_path)?;
     let new = DataStore::create(&new_path, identity, options)?;
-    let mut remade = Remade { why, kept: Vec::new(), lost: Vec::new(), opened: true };
-    match DataStore::open_at_rest(data, identity, options) {
-        Ok(old) => {
-            if let Some(sole) = copy(&old, &new, staging, identity, &mut remade)? {
-                drop((old, new));
-                files::remove_tree(&new_path)?;
-                let why = format!("{}; {sole} has its only copy here, so nothing is made anew", remade.why);
-                return Ok(Some(Err(Kept { why })));
-            }
-        }
-        Err(EngineError::RocksDb { message, .. }) if damage::is_damage(&message) => remade.opened = false,
-        Err(error) => return Err(error.into()),
+    let mut remade = Remade { why: why.to_owned(), kept: Vec::new(), lost: Vec::new(), opened: old.is_some() };
+    if let Some(old) = old
+        && let Some(sole) = copy(&old, &new, (staging, identity, copied), &mut remade)?
+    {
+        return Ok(Err(format!("{sole} has its only copy here, so nothing is made anew")));
     }
     new.flush_wal()?;
     drop(new);
@@ -100,17 +128,23 @@ pub(crate) fn remake(
         files::sync_directory(path)?;
     }
     rename(data, &set_aside(data))?;
-    rename(&new_path, data)?;
     damage::forget(data)?;
-    Ok(Some(Ok(remade)))
+    rename(&new_path, data)?;
+    Ok(Ok(remade))
+}
+
+/// Why there is too little room for a copy of all tables. What is written into them is not larger.
+fn lacks_room(data: &Path, tables: u64) -> Result<Option<String>, FileError> {
+    let (wanted, free) = (tables / 20 * 21, DiskSpace::of(&parent(data))?.free);
+    let lack = || format!("{wanted} bytes of disk are needed to make it anew, and {free} are free");
+    Ok((free < wanted).then(lack))
 }
 
 /// Copies all that can be read. Gives the shard that cannot be read, and has no other copy.
 fn copy(
     old: &DataStore,
     new: &DataStore,
-    staging: &Path,
-    identity: &Identity,
+    (staging, identity, copied): (&Path, &Identity, bool),
     remade: &mut Remade,
 ) -> Result<Option<ShardId>, RemakeError> {
     let staging = StagingArea::new(staging.to_owned(), identity.cluster_id.clone());
@@ -119,6 +153,7 @@ fn copy(
         let state = match state_in(&view, shard) {
             Ok(None) => continue,
             Ok(Some(state)) => state,
+            Err(_) if !copied => return Ok(Some(shard)),
             Err(error) => {
                 tracing::warn!(shard = shard.0, %error, "the state of a shard cannot be read");
                 remade.lost.push(shard);

@@ -4,11 +4,12 @@ use std::{fs, path::PathBuf};
 
 use granary_common::SlotRange;
 use granary_machine::{View as _, rows};
-use granary_proto::raft::ConfState;
+use granary_proto::{map::ClusterMap, raft::ConfState};
+use prost::Message as _;
 
 use super::*;
 use crate::{
-    Disk, EngineOptions,
+    Disk, EngineOptions, LogBatch,
     testing::{TestDisk, fill, put_state, state},
 };
 
@@ -32,7 +33,16 @@ fn member(voters: &[u64]) -> tempfile::TempDir {
         data.write_synced(&[put_state(&state)]).unwrap();
     }
     data.compact();
+    let map = ClusterMap { replication_factor: voters.len() as u32, ..ClusterMap::default() };
+    let mut batch = LogBatch::new();
+    batch.put_map(map.encode_to_vec().into());
+    disk.stores().raft.write(batch).unwrap();
     disk.close()
+}
+
+fn manifest(root: &Path) -> PathBuf {
+    let files = fs::read_dir(root.join("data")).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.to_string_lossy().contains("MANIFEST")).max().unwrap()
 }
 
 /// The only table of data/.
@@ -156,13 +166,36 @@ fn a_merge_that_meets_damage_ends_the_writes_and_the_next_start_goes_on() {
 #[test]
 fn a_store_that_does_not_open_is_set_aside_and_all_comes_anew() {
     let root = member(&[1, 2, 3]);
-    let path = fs::read_dir(root.path().join("data")).unwrap().map(|entry| entry.unwrap().path());
-    let manifest = path.filter(|path| path.to_string_lossy().contains("MANIFEST")).max().unwrap();
+    let manifest = manifest(root.path());
     flip(&manifest, fs::metadata(&manifest).unwrap().len() as usize / 3);
     let disk = open(root.path());
     assert!(!disk.remade().unwrap().opened);
     assert_eq!(disk.stores().unwrap().data.shard_states().unwrap(), []);
     assert_eq!(stores_set_aside(root.path()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_store_that_does_not_open_and_may_hold_the_only_copies_is_left_as_it_is() {
+    let root = member(&[1]);
+    let manifest = manifest(root.path());
+    let place = fs::metadata(&manifest).unwrap().len() as usize / 3;
+    flip(&manifest, place);
+    for _ in 0..2 {
+        let error = Disk::open(root.path(), EngineOptions::default()).err().unwrap().to_string();
+        assert!(error.contains("Corruption"), "{error}");
+    }
+    assert_eq!(stores_set_aside(root.path()).unwrap().len(), 0);
+    flip(&manifest, place);
+    assert_eq!(open(root.path()).stores().unwrap().data.shard_states().unwrap().len(), SHARDS as usize);
+}
+
+#[test]
+fn nothing_is_made_anew_where_there_is_no_room_for_it() {
+    let root = member(&[1, 2, 3]);
+    let data = root.path().join("data");
+    assert_eq!(lacks_room(&data, 1 << 20).unwrap(), None);
+    let lack = lacks_room(&data, 1 << 60).unwrap().unwrap();
+    assert!(lack.contains("bytes of disk are needed"), "{lack}");
 }
 
 #[test]
@@ -184,6 +217,10 @@ fn a_swap_that_was_cut_off_is_finished_and_a_half_made_store_goes() {
     let root = member(&[1, 2, 3]);
     fs::rename(root.path().join("data"), root.path().join("data-new")).unwrap();
     assert_eq!(open(root.path()).stores().unwrap().data.shard_states().unwrap().len(), SHARDS as usize);
+    // The damage was in the store that was set aside: the new one is not made anew once more.
+    fs::rename(root.path().join("data"), root.path().join("data-new")).unwrap();
+    damage::Damage::of(&root.path().join("data")).remember("a block");
+    assert!(open(root.path()).remade().is_none());
     fs::create_dir(root.path().join("data-new")).unwrap();
     open(root.path());
     assert!(!root.path().join("data-new").exists());

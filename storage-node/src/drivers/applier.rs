@@ -117,6 +117,9 @@ impl Applier {
                         self.apply(std::mem::take(&mut batch), std::mem::take(&mut bytes));
                         self.meters.long.store(true, Relaxed);
                         self.other(other);
+                        // Before it counts as short again: none of its time is that of what follows.
+                        self.meters.apply.end();
+                        self.meters.apply.begin();
                         self.meters.long.store(false, Relaxed);
                     }
                 }

@@ -40,14 +40,13 @@ pub(crate) fn run(
             waited = Duration::ZERO;
             let before = applied.all();
             meters.flush.begin();
-            let flushed = data.flush_wal();
-            meters.flush.end();
-            if let Err(error) = flushed {
+            if let Err(error) = data.flush_wal() {
                 fatal("syncing the applied state failed", &error);
             }
             if let Err(error) = stores.raft.sync_watermark() {
                 fatal("syncing the mark of the log failed", &error);
             }
+            meters.flush.end();
             for (shard, at) in before {
                 let now = (at.replica, at.index);
                 if told.insert(shard, now) != Some(now) {

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use granary_common::NodeId;
 use granary_duties::away::{Wish, wish};
+use granary_proto::map::ClusterMap;
 use granary_store::Event;
 
 use crate::{drivers::clock, member::Member};
@@ -27,7 +28,7 @@ pub(super) async fn run(member: Arc<Member>) {
             told = away;
             member.store.event(Event::LeadersAway { away });
         }
-        let slow = slow_nodes(&member);
+        let slow = not_to_lead(&member, &maps.borrow());
         if slow != told_slow {
             member.store.event(Event::SlowNodes { nodes: slow.clone() });
             told_slow = slow;
@@ -47,8 +48,12 @@ pub(super) async fn run(member: Arc<Member>) {
     }
 }
 
-fn slow_nodes(member: &Member) -> BTreeSet<NodeId> {
+/// This node by its watchdog's word; others by what they told the meta shard's leader, or by the map: two nodes that leaders
+/// shall leave would hand them to each other, round and round.
+fn not_to_lead(member: &Member, map: &ClusterMap) -> BTreeSet<NodeId> {
     let own = member.drivers.health.away().then(|| member.id());
-    let others = member.meta.slow_nodes();
-    others.into_iter().filter(|node| *node != member.id()).chain(own).collect()
+    let now = clock::unix_ms();
+    let sent_away = map.nodes.iter().map(|node| NodeId(node.id)).filter(|id| wish(map, *id, now) != Wish::Stay);
+    let others = member.meta.slow_nodes().into_iter().chain(sent_away);
+    others.filter(|node| *node != member.id()).chain(own).collect()
 }

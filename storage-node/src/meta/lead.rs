@@ -99,6 +99,11 @@ impl MetaLead {
         self.leaving.send_replace(true);
     }
 
+    /// Whether this node gives its leaders away by itself.
+    pub(super) fn leaves(&self) -> bool {
+        *self.leaving.borrow()
+    }
+
     pub(super) fn leaving(&self) -> watch::Receiver<bool> {
         self.leaving.subscribe()
     }

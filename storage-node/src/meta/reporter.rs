@@ -58,7 +58,7 @@ async fn request(member: &Member) -> Result<ReportRequest, crate::drivers::Store
         led,
         held,
         read_only: member.space.is_read_only(),
-        slow: member.drivers.health.away(),
+        slow: member.drivers.health.away() || member.meta.leaves(),
         trouble: trouble(member),
         disk_free_bytes: disk.as_ref().map_or(0, |disk| disk.free),
         disk_total_bytes: disk.as_ref().map_or(0, |disk| disk.total),

@@ -17,16 +17,17 @@ use crate::member::Member;
 const LOOK: Duration = Duration::from_millis(250);
 /// Between two questions whether the cluster can do without this node.
 const ASK: Duration = Duration::from_secs(1);
+/// Before a start that could do nothing is followed by another one.
+const AGAIN: Duration = Duration::from_mins(10);
 /// Longest wait for an answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// For the life of the node: waits for damage, then for the moment to end.
 pub(super) async fn watch(member: Arc<Member>) {
     if member.data.damage().is_some() {
-        // This start has seen it and could do nothing, nor could another one.
-        member.scrub.counts.damages.fetch_add(1, Relaxed);
-        *member.scrub.waits.lock() = Some("another start would change nothing".into());
-        return;
+        // This start could do nothing about it: the only copy is here, or there was too little room.
+        *member.scrub.waits.lock() = Some("this start could not make it anew".into());
+        tokio::time::sleep(AGAIN).await;
     }
     while member.data.damage().is_none() {
         tokio::time::sleep(LOOK).await;

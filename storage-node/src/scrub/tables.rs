@@ -5,8 +5,6 @@ use std::{
     time::Instant,
 };
 
-use granary_engine::EngineError;
-
 use super::{first_delay, pause, scratch};
 use crate::member::Member;
 
@@ -27,11 +25,24 @@ pub(super) async fn run(member: Arc<Member>) {
 
 fn pass(member: &Member) {
     let started = Instant::now();
+    let (data, raft) = (check_data(member), check_raft(member));
+    if data && raft {
+        member.scrub.counts.passes.fetch_add(1, Relaxed);
+        *member.scrub.finished.lock() = Some(Instant::now());
+        tracing::debug!(
+            seconds = started.elapsed().as_secs(),
+            "all that is on the disk was read, and is as it was written"
+        );
+    }
+}
+
+/// Whether all of `data/` was read, and is right.
+fn check_data(member: &Member) -> bool {
     let (counts, marks) = (&member.scrub.counts, &member.drivers.marks);
     let mut from = Some(Vec::new());
     while let Some(key) = from {
         if member.data.damage().is_some() {
-            return;
+            return false;
         }
         let mut pace = |bytes| {
             counts.data_bytes.fetch_add(bytes, Relaxed);
@@ -40,17 +51,26 @@ fn pass(member: &Member) {
         match member.data.check_tables(&scratch(member), &key, LOOK, &mut pace) {
             Ok(checked) => from = checked.next,
             // Damage is remembered in the store, and `mend` looks there.
-            Err(_) if member.data.damage().is_some() => return,
-            Err(error) => return tracing::warn!(%error, "the tables could not be checked; it is tried again"),
+            Err(_) if member.data.damage().is_some() => return false,
+            Err(error) => {
+                tracing::warn!(%error, "the tables could not be checked; it is tried again");
+                return false;
+            }
         }
     }
+    true
+}
+
+/// Whether all of `raft/` was read, and is right.
+fn check_raft(member: &Member) -> bool {
+    let (counts, marks) = (&member.scrub.counts, &member.drivers.marks);
     let mut pace = |bytes| {
         counts.raft_bytes.fetch_add(bytes, Relaxed);
         marks.pace().pay(bytes);
     };
     match member.raft.check_rows(&mut pace) {
-        Ok(_) => {}
-        Err(error @ (EngineError::Corrupt { .. } | EngineError::RocksDb { .. })) => {
+        Ok(_) => true,
+        Err(error) if error.is_damage() => {
             let mut known = member.scrub.raft_damage.lock();
             if known.is_none() {
                 counts.damages.fetch_add(1, Relaxed);
@@ -59,14 +79,11 @@ fn pass(member: &Member) {
                 member.meta.leave();
             }
             *known = Some(error.to_string());
-            return;
+            false
         }
-        Err(error) => return tracing::warn!(%error, "the logs could not be checked; it is tried again"),
+        Err(error) => {
+            tracing::warn!(%error, "the logs could not be checked; it is tried again");
+            false
+        }
     }
-    counts.passes.fetch_add(1, Relaxed);
-    *member.scrub.finished.lock() = Some(Instant::now());
-    tracing::debug!(
-        seconds = started.elapsed().as_secs(),
-        "all that is on the disk was read, and is as it was written"
-    );
 }

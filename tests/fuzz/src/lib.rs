@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `GRANARY_FUZZ_CASES` asks for more cases, by hand:
-//! `GRANARY_FUZZ_CASES=100000 cargo test --release --workspace fuzz`.
+//! `make fuzz CASES=100000`.
 #![allow(clippy::panic, reason = "it is for tests, which fail by panicking")]
 
 pub mod damage;

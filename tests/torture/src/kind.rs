@@ -12,7 +12,7 @@ pub enum Kind {
     KillAll,
     /// SIGTERM: a node stops as it should, and is started again.
     Stop,
-    /// SIGSTOP of the node that leads most, for longer than a lease, while clients read; then SIGCONT (HAZARDS T11).
+    /// SIGSTOP of the node that leads most, for longer than a lease, while clients read; then SIGCONT.
     Pause,
     /// SIGSTOP of all nodes but one.
     PauseOthers,
@@ -22,31 +22,31 @@ pub enum Kind {
     OneWay,
     /// A node is isolated and not, again and again.
     Flapping,
-    /// The leader and one follower do not hear each other (T10).
+    /// The leader and one follower do not hear each other.
     OneFromOne,
     /// Two halves that do not hear each other, and one node that both hear.
     Bridge,
     /// Each node hears its neighbours in a ring only; of three, one neighbour only.
     Ring,
-    /// What nodes answer to clients is lost: writes are done, and nobody knows (T17).
+    /// What nodes answer to clients is lost: writes are done, and nobody knows.
     AnswersLost,
-    /// A directory is emptied under a node that is killed; it comes back as another node (T9).
+    /// A directory is emptied under a node that is killed; it comes back as another node.
     Wipe,
     /// The power of all nodes is cut: what was not synced is lost or torn.
     PowerCut,
     /// Reads, writes and syncs of a node's disk take long.
     DiskSlow,
-    /// A node's disk hangs (T8).
+    /// A node's disk hangs.
     DiskStall,
-    /// A node's disk is full (T7).
+    /// A node's disk is full.
     DiskFull,
-    /// A sync of a node's disk fails (T6).
+    /// A sync of a node's disk fails.
     DiskError,
-    /// The wall clock of nodes is set by an hour, and back (T12).
+    /// The wall clock of nodes is set by an hour, and back.
     ClockJump,
     /// More nodes are asked for.
     ScaleOut,
-    /// Fewer nodes are asked for (T14, T23).
+    /// Fewer nodes are asked for.
     ScaleIn,
     /// A node is to be emptied, and then not.
     Drain,

@@ -1,4 +1,4 @@
-//! Load beside the checked clients: larger values, so that logs are cut and whoever was away needs a snapshot (T21).
+//! Load beside the checked clients: larger values, so that logs are cut and whoever was away needs a snapshot.
 
 use std::{
     sync::{

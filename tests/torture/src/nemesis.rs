@@ -37,7 +37,7 @@ pub struct Nemesis {
     /// Longest time from the end of a round until every replica was whole.
     pub longest_whole: Duration,
     going: Vec<(Instant, Kind, Going)>,
-    /// Ids of nodes whose disks were wiped: they must never be seen again (HAZARDS T9).
+    /// Ids of nodes whose disks were wiped: they must never be seen again.
     wiped: Vec<u64>,
 }
 

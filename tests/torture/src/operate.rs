@@ -1,8 +1,7 @@
 //! One operation: what is sent for it, and what its answer says of the outcome.
 //!
 //! The data API has no lists and counters: they are registers that are read, and changed if nobody did meanwhile. If a
-//! node applied such a change and then said that it did not, it would be done twice, which the counter shows (HAZARDS
-//! T17).
+//! node applied such a change and then said that it did not, it would be done twice, which the counter shows.
 
 use granary_client::{Client, Deleted, Error, Expected as Wanted, Swapped, Value};
 use granary_history::{Action, Answer, Change, Expected, Held, Outcome, UNREADABLE};

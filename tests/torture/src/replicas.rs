@@ -1,4 +1,4 @@
-//! Compares the replicas of every shard when nothing is written: equal rows at an equal applied index (HAZARDS T18).
+//! Compares the replicas of every shard when nothing is written: equal rows at an equal applied index.
 
 use std::time::Duration;
 

@@ -33,6 +33,8 @@ pub enum Action {
     Step,
     /// From here on what comes from outside. A round that is cut off after so many steps, by a crash.
     Crash(u8),
+    /// A round that ends in a join whose answer is lost, the step of this number.
+    Unanswered(u8),
     /// A round that takes long after so many steps.
     Pause(u8),
     /// A round that sees less, and ends after so many steps.

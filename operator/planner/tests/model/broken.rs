@@ -40,6 +40,8 @@ pub enum Broken {
     ComingUpUnchecked,
     /// What is kept of a founding is replaced, whatever it is by now.
     FoundingReplaced,
+    /// That a node was admitted, and did not hear it, is forgotten.
+    AdmissionForgotten,
     /// A founder gets what was kept once, whatever is kept by now.
     FoundingNotReadAgain,
 }
@@ -59,6 +61,7 @@ impl Broken {
                 let replicas = cluster.shards.iter_mut().flat_map(|shard| &mut shard.replicas);
                 replicas.filter(|replica| replica.role != Role::Learner).for_each(|replica| replica.caught_up = true);
             }
+            Self::AdmissionForgotten => cluster.nodes.iter_mut().for_each(|node| node.uuid.clear()),
             Self::NewLeadersHeardAll => cluster.nodes.iter_mut().for_each(|node| node.heard = true),
             _ => {}
         }
@@ -128,6 +131,7 @@ pub fn all() -> Vec<(Bounds, &'static str)> {
         of(IdsComeBack, "drains", "given out a second time"),
         of(Unconfirmed, "drains", "a member, is given up"),
         of(ComingUpUnchecked, "restarts and faults", "loses its quorum"),
+        of(AdmissionForgotten, "faults", "nothing happens any more"),
         of(FoundingReplaced, "founding, 3 copies", "different contents of Bootstrap"),
         of(FoundingNotReadAgain, "founding, 3 copies", "different contents of Bootstrap"),
     ]

@@ -140,7 +140,8 @@ impl Pen {
         self.list(old.as_slice(), |pen, pending| pen.pending(pending, ids));
     }
 
-    /// Which disk a founder's is makes a difference while somebody may still found.
+    /// Which disk a founder's is makes a difference while somebody may still found. Later it is only whether an empty disk
+    /// is still the one that was seen, and whom the meta shard takes it for.
     fn places(&mut self, world: &World, places: &[Place], ids: &Ids, founding: bool) {
         self.list(places, |pen, place| {
             let disk = match place.disk {
@@ -149,9 +150,11 @@ impl Pen {
                 Disk::Gone => 252,
                 Disk::Member(id) => ids.rank(id),
             };
-            let flags = u8::from(place.cut) | u8::from(place.restart) << 1 | place.zone << 2;
+            let same = world.place(place.index).filter(|now| place.disk == Disk::Blank && now.epoch == place.epoch);
+            let flags = u8::from(place.cut) | u8::from(place.restart) << 1 | u8::from(same.is_some()) << 2;
             let epoch = if founding { place.epoch } else { 0 };
-            pen.0.extend([place.index, disk, place.process as u8, flags, epoch]);
+            let admitted = same.map_or(0, |now| ids.rank(now.admitted));
+            pen.0.extend([place.index, disk, place.process as u8, flags | place.zone << 3, epoch, admitted]);
         });
     }
 

@@ -175,6 +175,7 @@ impl World {
             }
         }
         self.nodes.retain(|node| node.id != id);
+        self.places.iter_mut().filter(|place| place.admitted == id).for_each(|place| place.admitted = 0);
         if self.stop == id {
             self.stop = 0;
         }

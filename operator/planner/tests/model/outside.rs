@@ -60,6 +60,9 @@ impl Actions<'_> {
                 let mut next = state.clone();
                 next.world.left.faults -= 1;
                 if let Some(place) = next.world.place_mut(place.index) {
+                    if matches!(action, Action::Lose(_) | Action::Wipe(_)) {
+                        place.admitted = 0;
+                    }
                     match action {
                         Action::Cut(_) => place.cut = true,
                         Action::Kill(_) => place.process = Process::Stopped,

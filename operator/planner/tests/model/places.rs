@@ -72,6 +72,16 @@ impl World {
     }
 
     pub(super) fn join(&mut self, bounds: &Bounds, index: u8) -> Result<(), Refused> {
+        self.admit(bounds, index)?;
+        if let Some(place) = self.place_mut(index).filter(|place| place.admitted != 0) {
+            (place.disk, place.admitted) = (Disk::Member(place.admitted), 0);
+        }
+        Ok(())
+    }
+
+    /// A join whose answer the new node does not hear: it has an id, and does not know it. A node is its disk, so asking
+    /// again gives the same.
+    pub(super) fn admit(&mut self, bounds: &Bounds, index: u8) -> Result<(), Refused> {
         let Some(place) = self.place(index).copied() else { return Err(Refused::Later) };
         if !place.is_up() {
             return Err(Refused::Later);
@@ -82,6 +92,9 @@ impl World {
         if self.is_awaited(&place) && self.node(index + 1).is_some_and(|node| node.name == index) {
             return self.bootstrap(bounds, index, self.kept.unwrap_or_default());
         }
+        if self.node(place.admitted).is_some() {
+            return Ok(());
+        }
         if self.nodes.len() == MOST {
             return wrong("more members than anybody asked for");
         }
@@ -90,7 +103,7 @@ impl World {
         self.next_node = self.next_node.max(id + 1);
         self.nodes.push(Node { id, name: index, zone: place.zone, ..Node::default() });
         self.nodes.sort_by_key(|node| node.id);
-        self.place_mut(index).into_iter().for_each(|place| place.disk = Disk::Member(id));
+        self.place_mut(index).into_iter().for_each(|place| place.admitted = id);
         Ok(())
     }
 }

@@ -89,6 +89,7 @@ impl Actions<'_> {
         for done in 0..acts.len() {
             let action = if done + 1 == acts.len() { Action::Round } else { Action::Crash(done as u8 + 1) };
             rules::knowable(&world, &acts[done]).map_err(|why| (action, why))?;
+            self.unanswered(state, world, acts, done)?;
             let step = self.perform(&mut world, &acts[done..=done], (0, false)).map_err(|why| (action, why))?;
             work |= step.1;
             let last = match step.2 {
@@ -129,6 +130,21 @@ impl Actions<'_> {
                     next.operator = Operator::Looked(state.world.places);
                 });
             }
+        }
+        Ok(())
+    }
+
+    /// What is done by the cluster and not heard by who asked. Of other steps that is a crash right behind them.
+    fn unanswered(&mut self, state: &State, before: World, acts: &[Act], done: usize) -> Result<(), Wrong> {
+        let (Act::Join(index), mut world) = (&acts[done], before) else { return Ok(()) };
+        if !world.answers() || world.admit(&self.planner.bounds, *index).is_err() {
+            return Ok(());
+        }
+        let action = Action::Unanswered(done as u8 + 1);
+        world.settle();
+        rules::own_act(&self.planner.bounds, &before, &world, Some(&acts[done]), false).map_err(|why| (action, why))?;
+        if world != state.world {
+            self.add(state, action, Kind::Outside, State { world, ..state.clone() }, false);
         }
         Ok(())
     }

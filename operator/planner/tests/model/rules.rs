@@ -172,7 +172,8 @@ fn cannot(bounds: &Bounds, world: &World) -> Option<String> {
     if let Some(at) = world.shards.iter().position(|shard| !shard.commits(alive)) {
         return Some(format!("shard {at} has no quorum"));
     }
-    let dead: Vec<_> = world.nodes.iter().filter(|node| alive & 1 << node.id == 0).collect();
+    let dead: Vec<_> =
+        world.nodes.iter().filter(|node| alive & 1 << node.id == 0 && !world.is_unaware(node.id)).collect();
     let disk_lost = |id: u8| world.on_disk() & 1 << id == 0;
     let lost = dead.iter().filter(|node| node.silence >= LOST || disk_lost(node.id)).count();
     if lost * 3 > world.nodes.len() {

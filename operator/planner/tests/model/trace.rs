@@ -79,7 +79,9 @@ fn plan(bounds: &Bounds, state: &State, action: Action, text: &mut String) {
     let planner = Planner::new(bounds.clone());
     let world = &state.world;
     let (_, plan, _) = match (action, &state.operator) {
-        (Action::Round | Action::Crash(_) | Action::Pause(_), _) => planner.ask(world, &world.places, Blur::Nothing),
+        (Action::Round | Action::Crash(_) | Action::Unanswered(_) | Action::Pause(_), _) => {
+            planner.ask(world, &world.places, Blur::Nothing)
+        }
         (Action::Blurred(blur, _), _) => planner.ask(world, &world.places, blur),
         (Action::AskCluster, Operator::Looked(places)) => planner.ask(world, places, Blur::Nothing),
         (Action::Step, Operator::Busy(pending)) => {
@@ -103,6 +105,7 @@ fn summary(state: &State) -> String {
     let mut text = format!("want {}", world.replicas);
     for place in world.places.iter() {
         let disk = match place.disk {
+            Disk::Blank if place.admitted != 0 => format!("blank, n{}", place.admitted),
             Disk::Blank => "blank".to_owned(),
             Disk::Gone => "gone".to_owned(),
             Disk::Member(id) => format!("n{id}"),

@@ -96,10 +96,15 @@ fn name(index: u8) -> String {
     format!("node-{index}")
 }
 
+/// Of an empty disk; that of a member's makes no difference.
+fn uuid_of(place: Option<&Place>) -> String {
+    place.map_or_else(String::new, |place| format!("uuid-{}-{}", place.index, place.epoch))
+}
+
 fn see(bounds: &Bounds, place: &Place) -> observed::Place {
     let running = place.process == Process::Running;
     let disk = match place.disk {
-        Disk::Blank => observed::Disk::Blank { uuid: running.then(|| format!("uuid-{}", place.index)) },
+        Disk::Blank => observed::Disk::Blank { uuid: running.then(|| uuid_of(Some(place))) },
         Disk::Member(id) => observed::Disk::Member { cluster_id: ID.to_owned(), node_id: id.into() },
         Disk::Gone => observed::Disk::Gone,
     };
@@ -134,7 +139,7 @@ fn cluster(bounds: &Bounds, world: &World, places: &[Place]) -> Cluster {
         heard: node.heard,
         read_only: false,
         leaders_away: node.away,
-        uuid: String::new(),
+        uuid: uuid_of(world.places.iter().find(|place| place.admitted == node.id)),
         damage: String::new(),
         trouble: String::new(),
     });

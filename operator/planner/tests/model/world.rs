@@ -39,6 +39,8 @@ pub struct Place {
     /// Its process is to be started anew.
     pub restart: bool,
     pub zone: u8,
+    /// Id that the meta shard gave to this empty disk, which did not hear the answer; 0: none.
+    pub admitted: u8,
     /// Which empty disk it is or was: raised by a wipe. The uuid of a real one.
     pub epoch: u8,
 }
@@ -161,6 +163,11 @@ impl World {
     /// Whether the meta shard has a leader.
     pub fn answers(&self) -> bool {
         self.shards.first().is_some_and(|meta| meta.leader != 0)
+    }
+
+    /// Whether this member waits, unheard, to be asked to join again.
+    pub fn is_unaware(&self, id: u8) -> bool {
+        self.places.iter().any(|place| place.admitted == id && place.is_up())
     }
 
     /// Whether the empty disk there is the one that the founding waits for.

@@ -30,7 +30,7 @@ pub use view::{LiveView, SnapshotView};
 
 use crate::{
     EngineError, EngineOptions, StoreKind,
-    damage::{Damage, is_damage},
+    damage::{Damage, is_damage, met_by_a_merge},
     header,
     options::{self, Open},
     poison::Poison,
@@ -55,16 +55,14 @@ impl DataStore {
         let db = options::open(StoreKind::Data, path, options.data(), Open::Create)?;
         db.put_opt(rows::store_key(HEADER), header::encode(StoreKind::Data, identity), &options::synced())
             .map_err(EngineError::rocksdb(StoreKind::Data, "write the header"))?;
-        Self::over(db, identity)
+        Ok(Self::over(db, identity))
     }
 
     /// Opens the store in `path`, which must be there and belong to `identity`.
     pub(crate) fn open(path: &Path, identity: &Identity, options: &EngineOptions) -> Result<Self, EngineError> {
         let db = options::open(StoreKind::Data, path, options.data(), Open::Existing)?;
-        let found =
-            db.get(rows::store_key(HEADER)).map_err(EngineError::rocksdb(StoreKind::Data, "read the header"))?;
-        header::check(StoreKind::Data, found.as_deref(), identity)?;
-        Self::over(db, identity)
+        check_whose(&db, identity)?;
+        Ok(Self::over(db, identity))
     }
 
     /// As [`DataStore::open`], for a store that is known to be damaged: it merges no tables by itself, since that would
@@ -73,15 +71,18 @@ impl DataStore {
         let mut at_rest = options.data();
         at_rest.set_disable_auto_compactions(true);
         let db = options::open(StoreKind::Data, path, at_rest, Open::Existing)?;
-        let found =
-            db.get(rows::store_key(HEADER)).map_err(EngineError::rocksdb(StoreKind::Data, "read the header"))?;
-        header::check(StoreKind::Data, found.as_deref(), identity)?;
-        Self::over(db, identity)
+        match check_whose(&db, identity) {
+            // What `raft/` says of whose directory it is has to do.
+            Err(EngineError::RocksDb { message, .. }) if is_damage(&message) => {
+                tracing::warn!(message, "whose store it is cannot be read");
+            }
+            checked => checked?,
+        }
+        Ok(Self::over(db, identity))
     }
 
-    fn over(db: DB, identity: &Identity) -> Result<Self, EngineError> {
-        refuse_unknown_kinds(&db)?;
-        Ok(Self {
+    fn over(db: DB, identity: &Identity) -> Self {
+        Self {
             damage: Damage::of(db.path()),
             db,
             identity: identity.clone(),
@@ -89,7 +90,7 @@ impl DataStore {
             syncs: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
             unsynced_bytes: AtomicU64::new(0),
-        })
+        }
     }
 
     /// Whose store it is.
@@ -166,7 +167,7 @@ impl DataStore {
         self.poison.guard(action, write).inspect_err(|error| {
             // A merge of tables that met damage fails every write behind it.
             if let EngineError::RocksDb { message, .. } = error
-                && message.contains("Corruption:")
+                && met_by_a_merge(message)
             {
                 self.remember_damage(message);
             }
@@ -229,6 +230,13 @@ fn to_batch(writes: &[Write]) -> WriteBatch {
         }
     }
     batch
+}
+
+/// Refuses a store of another node, or with rows that this build does not know.
+fn check_whose(db: &DB, identity: &Identity) -> Result<(), EngineError> {
+    let found = db.get(rows::store_key(HEADER)).map_err(EngineError::rocksdb(StoreKind::Data, "read the header"))?;
+    header::check(StoreKind::Data, found.as_deref(), identity)?;
+    refuse_unknown_kinds(db)
 }
 
 /// Refuses a store with a row of a kind that this build does not know: a seek a kind.
