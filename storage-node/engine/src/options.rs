@@ -63,8 +63,7 @@ const MANIFEST_BYTES: usize = 256 << 10;
 const INFO_LOGS: usize = 4;
 
 impl EngineOptions {
-    fn common(&self, memtable_bytes: usize) -> Options {
-        let mut options = Options::default();
+    fn common(&self, options: &mut Options, memtable_bytes: usize) {
         options.set_write_buffer_size(memtable_bytes / MEMTABLES as usize);
         options.set_max_write_buffer_number(MEMTABLES);
         options.set_max_background_jobs(self.background_jobs);
@@ -81,12 +80,12 @@ impl EngineOptions {
         options.set_stats_dump_period_sec(0);
         options.set_stats_persist_period_sec(0);
         options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(memtable_bytes, false));
-        options
     }
 
     /// For `raft/`: rows live for seconds, are read in order and rarely.
     pub(crate) fn raft(&self) -> Options {
-        let mut options = self.common(self.raft_memtable_bytes);
+        let mut options = Options::default();
+        self.common(&mut options, self.raft_memtable_bytes);
         // A torn tail after a power cut is normal and was never acknowledged; damage before it is not, and votes are in
         // there: then the store does not open. (Point-in-time would silently drop what is behind the damage: H21. It is
         // used only where the mark of what was synced shows that it drops nothing of that.)
@@ -112,13 +111,18 @@ impl EngineOptions {
     }
 
     /// For `data/`: point reads, short scans, and lost unsynced writes that the log makes good.
-    pub(crate) fn data(&self) -> Options {
-        let mut options = self.common(self.data_memtable_bytes);
+    pub(crate) fn data(&self) -> Result<Options, EngineError> {
+        // A power cut may take the end of one log, and leave the next one, whose writes are newer. RocksDB would replay that
+        // over the hole, applied indexes included, unless each log says where the one before it ended.
+        let mut options = Options::default()
+            .get_options_from_string("track_and_verify_wals=true")
+            .map_err(EngineError::rocksdb(StoreKind::Data, "set options of"))?;
+        self.common(&mut options, self.data_memtable_bytes);
         // What was not synced may go: it is applied again. What was synced and is damaged shows as an applied index
         // below the purged log, and the replica is made anew.
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
         self.data_tables(&mut options);
-        options
+        Ok(options)
     }
 
     /// How tables of `data/` are written: also those of snapshots, which are taken in as they are.
@@ -159,7 +163,8 @@ pub(crate) enum Open {
 }
 
 /// Opens a RocksDB instance.
-pub(crate) fn open(store: StoreKind, path: &Path, mut options: Options, how: Open) -> Result<DB, EngineError> {
+pub(crate) fn open(store: StoreKind, path: &Path, options: &Options, how: Open) -> Result<DB, EngineError> {
+    let mut options = options.clone();
     options.create_if_missing(how == Open::Create);
     options.set_error_if_exists(how == Open::Create);
     DB::open(&options, path).map_err(EngineError::rocksdb(store, "open"))

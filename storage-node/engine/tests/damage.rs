@@ -267,3 +267,81 @@ fn copy_member(from: &Path, to: &Path) {
         }
     }
 }
+
+/// The files of a store that runs, as a power cut would leave them: the list of its tables first, for what comes later in
+/// it is not needed.
+fn crash_image(data: &Path, to: &Path) -> Vec<PathBuf> {
+    fs::create_dir_all(to).unwrap();
+    let names: Vec<String> =
+        fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let (first, rest): (Vec<_>, Vec<_>) =
+        names.iter().partition(|name| name.starts_with("MANIFEST") || name.as_str() == "CURRENT");
+    for name in first.into_iter().chain(rest).filter(|name| name.as_str() != "LOCK") {
+        // What has gone meanwhile shows in the number of logs.
+        let _ = fs::copy(data.join(name), to.join(name));
+    }
+    let mut logs: Vec<PathBuf> = names.iter().filter(|name| name.ends_with(".log")).map(|name| to.join(name)).collect();
+    logs.retain(|log| log.exists());
+    logs.sort();
+    logs
+}
+
+/// RocksDB takes a log that ends at the end of a record for whole, and replays the next one over what is missing.
+#[test]
+fn a_log_of_the_state_that_lost_its_end_hides_none_of_the_newer_one() {
+    let directory = member_of(0);
+    let options = EngineOptions { data_memtable_bytes: 24 << 20, ..EngineOptions::default() };
+    let disk = Disk::open(directory.path(), options).unwrap();
+    let data = &disk.stores().unwrap().data;
+    let image = tempfile::tempdir().unwrap();
+    let (mut index, mut logs) = (0, Vec::new());
+    // Until two logs are there whose tables are not written yet.
+    while logs.len() < 2 {
+        index += 1;
+        data.write(&[Write::Put { key: row(index), value: Bytes::from(vec![index as u8; 60 << 10]) }]).unwrap();
+        let in_use = fs::read_dir(directory.path().join("data")).unwrap();
+        let in_use = in_use.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".log"));
+        if in_use.count() > 1 {
+            index += 1;
+            data.write(&[Write::Put { key: row(index), value: Bytes::from_static(b"newest") }]).unwrap();
+            fs::remove_dir_all(image.path()).unwrap();
+            logs = crash_image(&directory.path().join("data"), image.path());
+            logs.retain(|log| fs::metadata(log).unwrap().len() > 0);
+        }
+        assert!(index < 20_000, "no two logs at once");
+    }
+    drop(disk);
+    // The older log loses its last record, of two fragments at least: each is as long as a block.
+    let older = &logs[logs.len() - 2];
+    let bytes = fs::read(older).unwrap();
+    let ends = ends_of_writes(&bytes);
+    assert!(ends.len() > 3, "{} writes", ends.len());
+    fs::OpenOptions::new().write(true).open(older).unwrap().set_len(ends[ends.len() - 2] as u64).unwrap();
+    fs::remove_dir_all(directory.path().join("data")).unwrap();
+    fs::rename(image.path(), directory.path().join("data")).unwrap();
+    let disk = Disk::open(directory.path(), EngineOptions::default()).unwrap();
+    let view = disk.stores().unwrap().data.view();
+    let present: Vec<bool> = (1..=index).map(|index| view.get(&row(index)).unwrap().is_some()).collect();
+    let first_lost = present.iter().position(|present| !present).expect("a write is lost");
+    assert!(first_lost > 0);
+    let newer = present[first_lost..].iter().filter(|present| **present).count();
+    assert_eq!(newer, 0, "write {} of {index} is gone, and newer ones are there", first_lost + 1);
+}
+
+/// Where each write of a RocksDB log ends: with a record of type 1 (whole) or 4 (last of its fragments). What is left of a
+/// block of 32 KiB behind a record is not used when no header fits.
+fn ends_of_writes(bytes: &[u8]) -> Vec<usize> {
+    const BLOCK: usize = 32 << 10;
+    let (mut ends, mut at) = (Vec::new(), 0);
+    while let Some(header) = bytes.get(at..at + 7) {
+        let kind = header[6];
+        at += 7 + usize::from(u16::from_le_bytes([header[4], header[5]]));
+        if matches!(kind, 1 | 4) {
+            ends.push(at);
+        }
+        if BLOCK - at % BLOCK < 7 {
+            at += BLOCK - at % BLOCK;
+        }
+    }
+    ends
+}

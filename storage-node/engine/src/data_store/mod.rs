@@ -20,7 +20,7 @@ use granary_machine::{
     rows::{self, Kind},
 };
 use granary_proto::storage::Identity;
-use rocksdb::{DB, WriteBatch, WriteOptions};
+use rocksdb::{DB, Options, WriteBatch, WriteOptions};
 
 pub use check::Checked;
 pub use hash::ReplicaHash;
@@ -52,7 +52,7 @@ pub struct DataStore {
 impl DataStore {
     /// Makes the store in `path`, where none may be, for the node `identity`; synced.
     pub(crate) fn create(path: &Path, identity: &Identity, options: &EngineOptions) -> Result<Self, EngineError> {
-        let db = options::open(StoreKind::Data, path, options.data(), Open::Create)?;
+        let db = options::open(StoreKind::Data, path, &options.data()?, Open::Create)?;
         db.put_opt(rows::store_key(HEADER), header::encode(StoreKind::Data, identity), &options::synced())
             .map_err(EngineError::rocksdb(StoreKind::Data, "write the header"))?;
         Ok(Self::over(db, identity))
@@ -60,7 +60,7 @@ impl DataStore {
 
     /// Opens the store in `path`, which must be there and belong to `identity`.
     pub(crate) fn open(path: &Path, identity: &Identity, options: &EngineOptions) -> Result<Self, EngineError> {
-        let db = options::open(StoreKind::Data, path, options.data(), Open::Existing)?;
+        let db = open_existing(path, options.data()?)?;
         check_whose(&db, identity)?;
         Ok(Self::over(db, identity))
     }
@@ -68,9 +68,9 @@ impl DataStore {
     /// As [`DataStore::open`], for a store that is known to be damaged: it merges no tables by itself, since that would
     /// fail at the damage, and no write is taken behind such a failure.
     pub(crate) fn open_at_rest(path: &Path, identity: &Identity, options: &EngineOptions) -> Result<Self, EngineError> {
-        let mut at_rest = options.data();
+        let mut at_rest = options.data()?;
         at_rest.set_disable_auto_compactions(true);
-        let db = options::open(StoreKind::Data, path, at_rest, Open::Existing)?;
+        let db = open_existing(path, at_rest)?;
         match check_whose(&db, identity) {
             // What `raft/` says of whose directory it is has to do.
             Err(EngineError::RocksDb { message, .. }) if is_damage(&message) => {
@@ -230,6 +230,22 @@ fn to_batch(writes: &[Write]) -> WriteBatch {
         }
     }
     batch
+}
+
+/// Opens what is there. RocksDB makes a log and removes the ones before it, and syncs neither; a power cut that left none
+/// has taken unsynced writes only, since the sync of a log makes its name durable. With the check of logs it would be taken
+/// for damage.
+fn open_existing(path: &Path, mut options: Options) -> Result<DB, EngineError> {
+    match options::open(StoreKind::Data, path, &options, Open::Existing) {
+        Err(EngineError::RocksDb { message, .. }) if message.contains("no WAL files") => {
+            tracing::warn!("data/ has no log: what was not synced is gone");
+            options = options
+                .get_options_from_string("track_and_verify_wals=false")
+                .map_err(EngineError::rocksdb(StoreKind::Data, "set options of"))?;
+            options::open(StoreKind::Data, path, &options, Open::Existing)
+        }
+        opened => opened,
+    }
 }
 
 /// Refuses a store of another node, or with rows that this build does not know.

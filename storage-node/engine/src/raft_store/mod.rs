@@ -51,7 +51,7 @@ pub struct RaftStore {
 impl RaftStore {
     /// Makes the store in `path`, where none may be, for the node `identity`; synced.
     pub(crate) fn create(path: &Path, identity: &Identity, options: &EngineOptions) -> Result<Self, EngineError> {
-        let db = options::open(StoreKind::Raft, path, options.raft(), Open::Create)?;
+        let db = options::open(StoreKind::Raft, path, &options.raft(), Open::Create)?;
         db.put_opt([rows::HEADER], header::encode(StoreKind::Raft, identity), &options::synced())
             .map_err(EngineError::rocksdb(StoreKind::Raft, "write the header"))?;
         Self::over(path, db, Open::Create)
@@ -166,7 +166,7 @@ impl RaftStore {
 /// the log does not end in a record that is too short, as RocksDB expects it, but in one that is wrong. Such a log ends
 /// before that record, if the mark shows that nothing behind it was synced; without a mark the store does not open.
 fn open_existing(path: &Path, options: &EngineOptions) -> Result<DB, EngineError> {
-    let opened = options::open(StoreKind::Raft, path, options.raft(), Open::Existing);
+    let opened = options::open(StoreKind::Raft, path, &options.raft(), Open::Existing);
     let Err(EngineError::RocksDb { message, .. }) = &opened else { return opened };
     let (_, mark) = Watermark::open(path).map_err(|error| cannot_note(&error))?;
     let Some(mark) = mark.filter(|_| message.contains("Corruption:")) else { return opened };
@@ -178,7 +178,7 @@ fn open_existing(path: &Path, options: &EngineOptions) -> Result<DB, EngineError
         return Err(EngineError::corrupt(StoreKind::Raft, format!("{message}; {}", lost_its_end(last, mark))));
     }
     tracing::warn!(message, last, "a record of raft/ that was not synced is wrong: the log ends before it");
-    options::open(StoreKind::Raft, path, options.raft_before_damage(), Open::Existing)
+    options::open(StoreKind::Raft, path, &options.raft_before_damage(), Open::Existing)
 }
 
 fn lost_its_end(last: u64, mark: u64) -> String {
