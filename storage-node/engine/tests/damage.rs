@@ -345,3 +345,39 @@ fn ends_of_writes(bytes: &[u8]) -> Vec<usize> {
     }
     ends
 }
+
+/// A file system may store any of the writes that were not synced, and leaves zeros for others before them. RocksDB passes
+/// over zeros up to the next block of its log, and goes on there if a record begins with it.
+#[test]
+fn a_write_lost_in_the_middle_of_the_log_of_the_state_takes_the_newer_ones_with_it() {
+    const BLOCK: u64 = 32 << 10;
+    let directory = member_of(0);
+    let disk = Disk::open(directory.path(), EngineOptions::default()).unwrap();
+    let log = newest_wal(&directory.path().join("data"));
+    let (mut ends, mut overhead, mut rows) = (Vec::new(), 0, 0);
+    let mut write = |bytes: u64| {
+        rows += 1;
+        let value = Bytes::from(vec![rows as u8; bytes as usize]);
+        disk.stores().unwrap().data.write(&[Write::Put { key: row(rows), value }]).unwrap();
+        ends.push(fs::metadata(&log).unwrap().len());
+        *ends.last().unwrap()
+    };
+    // So that too little is left of the first block for a header: the next one begins with a record.
+    let mut end = write(1000);
+    while BLOCK - end > 2500 {
+        let before = std::mem::replace(&mut end, write(1000));
+        overhead = end - before - 1000;
+    }
+    assert_eq!(write(BLOCK - end - overhead - 3), BLOCK - 3);
+    for _ in 0..10 {
+        write(1000);
+    }
+    drop(disk);
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[ends[7] as usize..ends[8] as usize].fill(0);
+    fs::write(&log, bytes).unwrap();
+    let disk = Disk::open(directory.path(), EngineOptions::default()).unwrap();
+    let view = disk.stores().unwrap().data.view();
+    let present: Vec<u64> = (1..=rows).filter(|index| view.get(&row(*index)).unwrap().is_some()).collect();
+    assert_eq!(present, (1..=8).collect::<Vec<u64>>());
+}

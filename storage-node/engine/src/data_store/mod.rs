@@ -5,6 +5,7 @@
 
 mod check;
 mod hash;
+mod holes;
 mod shard_rows;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ pub(crate) use shard_rows::{row_ranges, state_in};
 pub use view::{LiveView, SnapshotView};
 
 use crate::{
-    EngineError, EngineOptions, StoreKind,
+    EngineError, EngineOptions, FileError, StoreKind,
     damage::{Damage, is_damage, met_by_a_merge},
     header,
     options::{self, Open},
@@ -236,6 +237,14 @@ fn to_batch(writes: &[Write]) -> WriteBatch {
 /// has taken unsynced writes only, since the sync of a log makes its name durable. With the check of logs it would be taken
 /// for damage.
 fn open_existing(path: &Path, mut options: Options) -> Result<DB, EngineError> {
+    // A look tells which logs are still of use. If it fails, so does what follows.
+    let look = DB::open_for_read_only(&options, path, false).ok();
+    let first = look.and_then(|db| db.property_int_value("rocksdb.min-log-number-to-keep").ok().flatten());
+    if let Some(first) = first
+        && let Some(cut) = holes::cut(path, first).map_err(|error| unusable(&error))?
+    {
+        tracing::info!("data/ lost unsynced writes, which are applied again: {cut}");
+    }
     match options::open(StoreKind::Data, path, &options, Open::Existing) {
         Err(EngineError::RocksDb { message, .. }) if message.contains("no WAL files") => {
             tracing::warn!("data/ has no log: what was not synced is gone");
@@ -246,6 +255,10 @@ fn open_existing(path: &Path, mut options: Options) -> Result<DB, EngineError> {
         }
         opened => opened,
     }
+}
+
+fn unusable(error: &FileError) -> EngineError {
+    EngineError::RocksDb { store: StoreKind::Data, action: "look at the logs of", message: error.to_string() }
 }
 
 /// Refuses a store of another node, or with rows that this build does not know.
