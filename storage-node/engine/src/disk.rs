@@ -425,12 +425,12 @@ fn open_data(
 ) -> Result<(DataStore, Option<Remade>), DiskError> {
     let store = |source| DiskError::Store { path: at.root.to_owned(), source };
     let remake = || {
-        remake::remake(&at.data(), &at.staging(), (identity, keeps_copies(raft)), options).map_err(
-            |error| match error {
+        remake::remake(&at.data(), &at.staging(), (identity, &|| keeps_copies(raft)), options).map_err(|error| {
+            match error {
                 RemakeError::File(error) => DiskError::File(error),
                 RemakeError::Engine(error) => store(error),
-            },
-        )
+            }
+        })
     };
     let mut remade = remake()?;
     let opened = match &remade {

@@ -74,22 +74,24 @@ pub(crate) fn finish_swap(data: &Path) -> Result<(), FileError> {
 pub(crate) fn remake(
     data: &Path,
     staging: &Path,
-    (identity, copied): (&Identity, bool),
+    (identity, copied): (&Identity, &dyn Fn() -> bool),
     options: &EngineOptions,
 ) -> Result<Option<Result<Remade, Kept>>, RemakeError> {
     let Some(why) = damage::noted(data)? else { return Ok(None) };
     let new = data.with_file_name(NEW);
-    match make(data, staging, (identity, copied), options, &why) {
+    match make(data, staging, (identity, copied()), options, &why) {
+        Ok(Ok(remade)) => Ok(Some(Ok(remade))),
         Ok(Err(reason)) => {
             files::remove_tree(&new)?;
             Ok(Some(Err(Kept { why: format!("{why}; {reason}") })))
         }
-        Err(error) if is_lack_of_room(&error.to_string()) => {
+        // Once the old store is set aside, the new one is what there is.
+        Err(error) if is_lack_of_room(&error.to_string()) && data.exists() => {
             files::remove_tree(&new)?;
             files::remove_tree(staging)?;
             Ok(Some(Err(Kept { why: format!("{why}; there is no room to make it anew: {error}") })))
         }
-        made => Ok(Some(made?.map_err(|reason| Kept { why: reason }))),
+        Err(error) => Err(error),
     }
 }
 

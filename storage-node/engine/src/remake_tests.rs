@@ -190,7 +190,7 @@ fn a_store_that_does_not_open_and_may_hold_the_only_copies_is_left_as_it_is() {
 }
 
 #[test]
-fn nothing_is_made_anew_where_there_is_no_room_for_it() {
+fn too_little_room_for_a_copy_of_the_tables_is_said_with_both_numbers() {
     let root = member(&[1, 2, 3]);
     let data = root.path().join("data");
     assert_eq!(lacks_room(&data, 1 << 20).unwrap(), None);

@@ -74,6 +74,17 @@ fn mark(directory: &TempDir) -> PathBuf {
     directory.path().join("raft-synced")
 }
 
+/// A member whose power went before the sync of its last entry: the mark does not name it, but the start before it.
+fn member_with_an_unsynced_end() -> TempDir {
+    let directory = member_of(ENTRIES - 1);
+    let disk = Disk::open(directory.path(), EngineOptions::default()).unwrap();
+    let before = fs::read(mark(&directory)).unwrap();
+    write(&disk, ENTRIES);
+    drop(disk);
+    fs::write(mark(&directory), before).unwrap();
+    directory
+}
+
 /// Cuts off the end of the newest log of `raft/`.
 fn cut(directory: &TempDir, bytes: u64) {
     let wal = newest_wal(&directory.path().join("raft"));
@@ -85,13 +96,7 @@ fn cut(directory: &TempDir, bytes: u64) {
 fn a_raft_log_torn_in_a_record_that_was_not_synced_opens_without_that_record() {
     // A record is longer than the 200 bytes of its entry.
     for torn in [1, 100, 200] {
-        let directory = member_of(ENTRIES - 1);
-        // The power went before the sync of the last one: the mark does not name it, but the start before it.
-        let disk = Disk::open(directory.path(), EngineOptions::default()).unwrap();
-        let before = fs::read(mark(&directory)).unwrap();
-        write(&disk, ENTRIES);
-        drop(disk);
-        fs::write(mark(&directory), before).unwrap();
+        let directory = member_with_an_unsynced_end();
         cut(&directory, torn);
         let log = recover(&directory).unwrap();
         assert_eq!((log.last.index, log.entries.len() as u64), (ENTRIES - 1, ENTRIES - 1), "{torn}");
@@ -141,13 +146,8 @@ fn a_flipped_bit_in_a_synced_record_of_the_raft_log_keeps_the_node_down_and_is_s
 
 #[test]
 fn a_wrong_record_that_was_not_synced_ends_the_raft_log_before_it() {
-    let directory = member_of(ENTRIES - 1);
-    let disk = Disk::open(directory.path(), EngineOptions::default()).unwrap();
-    let before = fs::read(mark(&directory)).unwrap();
-    write(&disk, ENTRIES);
-    drop(disk);
-    // The power went before the sync, and the disk had stored the record's end without its beginning.
-    fs::write(mark(&directory), before).unwrap();
+    let directory = member_with_an_unsynced_end();
+    // The disk had stored the record's end without its beginning.
     flip(&directory, 150);
     assert_eq!(recover(&directory).unwrap().last.index, ENTRIES - 1);
 }
@@ -189,15 +189,19 @@ fn a_store_that_was_noted_to_have_lost_entries_never_opens_again() {
     }
 }
 
-/// Where each record of a RocksDB log file ends: checksum (4 bytes), length (2), type (1), payload.
-fn ends_of_records(bytes: &[u8]) -> Vec<usize> {
-    let mut ends = Vec::new();
-    let mut at = 0;
+/// Type and end of each record of a RocksDB log file: checksum (4 bytes), length (2), type (1), payload. What is left of a
+/// block of 32 KiB behind a record is not used when no header fits.
+fn records(bytes: &[u8]) -> Vec<(u8, usize)> {
+    const BLOCK: usize = 32 << 10;
+    let (mut records, mut at) = (Vec::new(), 0);
     while let Some(header) = bytes.get(at..at + 7) {
         at += 7 + usize::from(u16::from_le_bytes([header[4], header[5]]));
-        ends.push(at);
+        records.push((header[6], at));
+        if BLOCK - at % BLOCK < 7 {
+            at += BLOCK - at % BLOCK;
+        }
     }
-    ends
+    records
 }
 
 /// A member whose hard state and entries are in several tables, some of which were merged, and in the log.
@@ -234,7 +238,7 @@ fn however_much_of_the_end_of_its_manifest_is_lost_a_raft_store_has_all_or_stays
     let bytes = fs::read(raft.join(manifest)).unwrap();
     let copy = tempfile::tempdir().unwrap();
     let (mut whole, mut refused) = (0, 0);
-    for end in ends_of_records(&bytes).into_iter().flat_map(|end| [end, end - 3]) {
+    for end in records(&bytes).into_iter().flat_map(|(_, end)| [end, end - 3]) {
         copy_member(directory.path(), copy.path());
         fs::write(copy.path().join("raft").join(manifest), &bytes[..end]).unwrap();
         match recover(&copy) {
@@ -314,7 +318,9 @@ fn a_log_of_the_state_that_lost_its_end_hides_none_of_the_newer_one() {
     // The older log loses its last record, of two fragments at least: each is as long as a block.
     let older = &logs[logs.len() - 2];
     let bytes = fs::read(older).unwrap();
-    let ends = ends_of_writes(&bytes);
+    // A write ends with a record of type 1 (whole) or 4 (last of its fragments).
+    let ends: Vec<usize> =
+        records(&bytes).into_iter().filter(|(kind, _)| matches!(kind, 1 | 4)).map(|(_, end)| end).collect();
     assert!(ends.len() > 3, "{} writes", ends.len());
     fs::OpenOptions::new().write(true).open(older).unwrap().set_len(ends[ends.len() - 2] as u64).unwrap();
     fs::remove_dir_all(directory.path().join("data")).unwrap();
@@ -326,24 +332,6 @@ fn a_log_of_the_state_that_lost_its_end_hides_none_of_the_newer_one() {
     assert!(first_lost > 0);
     let newer = present[first_lost..].iter().filter(|present| **present).count();
     assert_eq!(newer, 0, "write {} of {index} is gone, and newer ones are there", first_lost + 1);
-}
-
-/// Where each write of a RocksDB log ends: with a record of type 1 (whole) or 4 (last of its fragments). What is left of a
-/// block of 32 KiB behind a record is not used when no header fits.
-fn ends_of_writes(bytes: &[u8]) -> Vec<usize> {
-    const BLOCK: usize = 32 << 10;
-    let (mut ends, mut at) = (Vec::new(), 0);
-    while let Some(header) = bytes.get(at..at + 7) {
-        let kind = header[6];
-        at += 7 + usize::from(u16::from_le_bytes([header[4], header[5]]));
-        if matches!(kind, 1 | 4) {
-            ends.push(at);
-        }
-        if BLOCK - at % BLOCK < 7 {
-            at += BLOCK - at % BLOCK;
-        }
-    }
-    ends
 }
 
 /// A file system may store any of the writes that were not synced, and leaves zeros for others before them. RocksDB passes

@@ -24,16 +24,17 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// For the life of the node: waits for damage, then for the moment to end.
 pub(super) async fn watch(member: Arc<Member>) {
-    if member.data.damage().is_some() {
-        // This start could do nothing about it: the only copy is here, or there was too little room.
-        *member.scrub.waits.lock() = Some("this start could not make it anew".into());
-        tokio::time::sleep(AGAIN).await;
-    }
+    let known = member.data.damage().is_some();
     while member.data.damage().is_none() {
         tokio::time::sleep(LOOK).await;
     }
     member.scrub.counts.damages.fetch_add(1, Relaxed);
     member.meta.leave();
+    if known {
+        // This start could do nothing about it: the only copy is here, or there was too little room.
+        *member.scrub.waits.lock() = Some("this start could not make it anew".into());
+        tokio::time::sleep(AGAIN).await;
+    }
     loop {
         match obstacle(&member).await {
             None => break,

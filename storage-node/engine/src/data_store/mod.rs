@@ -237,15 +237,7 @@ fn to_batch(writes: &[Write]) -> WriteBatch {
 /// has taken unsynced writes only, since the sync of a log makes its name durable. With the check of logs it would be taken
 /// for damage.
 fn open_existing(path: &Path, mut options: Options) -> Result<DB, EngineError> {
-    // A look tells which logs are still of use. If it fails, so does what follows.
-    let look = DB::open_for_read_only(&options, path, false).ok();
-    let first = look.and_then(|db| db.property_int_value("rocksdb.min-log-number-to-keep").ok().flatten());
-    if let Some(first) = first
-        && let Some(cut) = holes::cut(path, first).map_err(|error| unusable(&error))?
-    {
-        tracing::info!("data/ lost unsynced writes, which are applied again: {cut}");
-    }
-    match options::open(StoreKind::Data, path, &options, Open::Existing) {
+    match open_without_holes(path, &options) {
         Err(EngineError::RocksDb { message, .. }) if message.contains("no WAL files") => {
             tracing::warn!("data/ has no log: what was not synced is gone");
             options = options
@@ -255,6 +247,21 @@ fn open_existing(path: &Path, mut options: Options) -> Result<DB, EngineError> {
         }
         opened => opened,
     }
+}
+
+/// A look tells which logs are still of use; without its word none is replayed.
+fn open_without_holes(path: &Path, options: &Options) -> Result<DB, EngineError> {
+    let failed = EngineError::rocksdb(StoreKind::Data, "open");
+    let look = DB::open_for_read_only(options, path, false).map_err(failed)?;
+    let first = look
+        .property_int_value("rocksdb.min-log-number-to-keep")
+        .map_err(EngineError::rocksdb(StoreKind::Data, "ask for the logs of"))?
+        .ok_or_else(|| EngineError::corrupt(StoreKind::Data, "nothing is known of its logs"))?;
+    drop(look);
+    if let Some(cut) = holes::cut(path, first).map_err(|error| unusable(&error))? {
+        tracing::info!("data/ lost unsynced writes, which are applied again: {cut}");
+    }
+    options::open(StoreKind::Data, path, options, Open::Existing)
 }
 
 fn unusable(error: &FileError) -> EngineError {
