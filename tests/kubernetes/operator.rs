@@ -50,6 +50,12 @@ pub fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 }
 
+/// Waits until all of its pods are ready.
+pub async fn ready() -> Result<()> {
+    let deployment = format!("deployment/{NAME}");
+    kubectl(&["-n", NAMESPACE, "rollout", "status", &deployment, "--timeout=120s"]).await.map(drop)
+}
+
 /// Names of its pods.
 pub async fn pods() -> Result<Vec<String>> {
     let selector = "app.kubernetes.io/name=granary-operator";

@@ -4,7 +4,7 @@ use std::fmt;
 
 use granary_common::{ReplicaId, ShardId};
 
-use crate::damage::is_damage;
+use crate::{FileError, damage::is_damage, disk::is_lack_of_room};
 
 /// One of a node's two RocksDB instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,14 +27,14 @@ impl fmt::Display for StoreKind {
 /// An error of `raft/` or `data/`. All but [`EngineError::Purged`] and [`EngineError::Refused`] mean that the node stops.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// RocksDB failed.
+    /// RocksDB failed, or a look at its files.
     #[error("{store}: {action}: {message}")]
     RocksDb {
         /// Which of the two.
         store: StoreKind,
         /// What was attempted.
         action: &'static str,
-        /// RocksDB's words.
+        /// RocksDB's words, or the file system's.
         message: String,
     },
     /// An earlier write or sync failed: nothing is tried again (HAZARDS H22).
@@ -107,6 +107,16 @@ impl EngineError {
     /// For `map_err` around a call of RocksDB.
     pub(crate) fn rocksdb(store: StoreKind, action: &'static str) -> impl FnOnce(rocksdb::Error) -> Self {
         move |error| Self::RocksDb { store, action, message: error.into_string() }
+    }
+
+    /// For `map_err` around a look at RocksDB's own files.
+    pub(crate) fn file(store: StoreKind, action: &'static str) -> impl FnOnce(FileError) -> Self {
+        move |error| Self::RocksDb { store, action, message: error.to_string() }
+    }
+
+    /// Whether there was no room: another try may do better once there is more.
+    pub fn is_lack_of_room(&self) -> bool {
+        is_lack_of_room(&self.to_string())
     }
 
     /// Whether it means that what is on the disk is not what was written, or cannot be read.

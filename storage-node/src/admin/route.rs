@@ -20,14 +20,18 @@ pub(super) enum Route<'a> {
     There(AdminClient<Channel>),
 }
 
+const BLANK: &str = "this node is blank: it belongs to no cluster";
+
 /// The member, or "blank".
 pub(super) fn member(node: &Node) -> Result<&Arc<Member>, Status> {
-    node.member().ok_or_else(|| Status::failed_precondition("this node is blank: it belongs to no cluster"))
+    node.member().ok_or_else(|| Status::failed_precondition(BLANK))
 }
 
 /// Decides where the call is answered.
 pub(super) fn route<'a, T>(node: &'a Node, request: &Request<T>) -> Result<Route<'a>, Status> {
-    let member = member(node)?;
+    // Whoever passed the call on took a node for the leader that has lost its disk since: somebody else may know better.
+    let unavailable = || Status::unavailable(BLANK);
+    let member = if is_forwarded(request) { node.member().ok_or_else(unavailable)? } else { member(node)? };
     if member.meta.leads() {
         return Ok(Route::Here(member));
     }

@@ -1,5 +1,6 @@
 //! Makes applied state durable every second, or sooner when much was written, and tells the store: the log is purged
-//! only below that (HAZARDS H3). The applied indexes are read before the flush, never after.
+//! only below that (HAZARDS H3). The applied indexes are read before the flush, never after. It also notes which tables
+//! there are.
 
 use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -26,13 +27,25 @@ pub(crate) fn run(
 ) {
     let data = &stores.data;
     let mut told: BTreeMap<ShardId, (ReplicaId, u64)> = BTreeMap::new();
-    let mut waited = Duration::ZERO;
+    let (mut waited, mut unnoted) = (Duration::ZERO, Duration::ZERO);
     loop {
         let ends = match stop.recv_timeout(LOOK) {
             Err(RecvTimeoutError::Timeout) => false,
             Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
         };
         waited += LOOK;
+        unnoted += LOOK;
+        if ends || unnoted >= EVERY {
+            unnoted = Duration::ZERO;
+            meters.flush.begin();
+            match data.note_tables() {
+                // It is noted once there is room.
+                Err(error) if error.is_lack_of_room() => tracing::debug!(%error, "tables are not noted"),
+                Err(error) => fatal("noting the tables failed", &error),
+                Ok(()) => {}
+            }
+            meters.flush.end();
+        }
         // Here, as the question may have to wait for RocksDB's own lock.
         meters.writes_stopped.store(data.stops_writes(), Relaxed);
         let written = data.bytes_since_flush();

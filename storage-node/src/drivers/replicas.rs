@@ -211,7 +211,7 @@ impl Lifecycle {
     pub(crate) fn lost_log(&self, lost: LostLog) -> ! {
         let LostLog { shard, replica, last, acknowledged } = lost;
         let why = format!(
-            "the log of {shard} {replica} ends at entry {last}, and this node has acknowledged entry {acknowledged}: its disk \
+            "raft/: the log of {shard} {replica} ends at entry {last}, and this node has acknowledged entry {acknowledged}: its disk \
              has lost what it had said to be synced"
         );
         if let Err(error) = self.stores.raft.note_loss(&why) {

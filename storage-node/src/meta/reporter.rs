@@ -92,6 +92,9 @@ async fn deliver(member: &Member, request: ReportRequest) -> Result<(), Status> 
     let mut candidates = candidates(&member.map.current(), member.meta.meta_leader(), member.id());
     let mut asked: Vec<NodeId> = Vec::new();
     let mut last = Status::unavailable("no other node is known");
+    // One node's word: the leader's, that this node is none of the cluster, or that of another cluster's node, which was given
+    // the address of one of ours. The others may know better.
+    let mut refused = None;
     while let Some(node) = candidates.pop() {
         if asked.contains(&node) || asked.len() == MAX_ASKED {
             continue;
@@ -105,13 +108,13 @@ async fn deliver(member: &Member, request: ReportRequest) -> Result<(), Status> 
                 }
                 hint => candidates.push(hint),
             },
-            Err(status) if status.code() == Code::FailedPrecondition => return Err(status),
+            Err(status) if status.code() == Code::FailedPrecondition => refused = Some(status),
             Err(status) => last = status,
         }
     }
     // What is believed of the leader was wrong.
     member.meta.take_told(None, Vec::new(), Vec::new(), Vec::new());
-    Err(last)
+    Err(refused.unwrap_or(last))
 }
 
 async fn ask(member: &Member, node: NodeId, request: ReportRequest) -> Result<ReportResponse, Status> {

@@ -6,6 +6,7 @@
 mod check;
 mod hash;
 mod holes;
+mod manifest;
 mod shard_rows;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,8 @@ use granary_machine::{
     rows::{self, Kind},
 };
 use granary_proto::storage::Identity;
+use manifest::Manifest;
+use parking_lot::Mutex;
 use rocksdb::{DB, Options, WriteBatch, WriteOptions};
 
 pub use check::Checked;
@@ -30,7 +33,7 @@ pub(crate) use shard_rows::{row_ranges, state_in};
 pub use view::{LiveView, SnapshotView};
 
 use crate::{
-    EngineError, EngineOptions, FileError, StoreKind,
+    EngineError, EngineOptions, StoreKind,
     damage::{Damage, is_damage, met_by_a_merge},
     header,
     options::{self, Open},
@@ -45,6 +48,7 @@ pub struct DataStore {
     identity: Identity,
     poison: Poison,
     damage: Damage,
+    manifest: Mutex<Manifest>,
     syncs: AtomicU64,
     bytes_written: AtomicU64,
     unsynced_bytes: AtomicU64,
@@ -56,14 +60,24 @@ impl DataStore {
         let db = options::open(StoreKind::Data, path, &options.data()?, Open::Create)?;
         db.put_opt(rows::store_key(HEADER), header::encode(StoreKind::Data, identity), &options::synced())
             .map_err(EngineError::rocksdb(StoreKind::Data, "write the header"))?;
-        Ok(Self::over(db, identity))
+        let store = Self::over(db, identity);
+        store.note_tables()?;
+        Ok(store)
     }
 
     /// Opens the store in `path`, which must be there and belong to `identity`.
     pub(crate) fn open(path: &Path, identity: &Identity, options: &EngineOptions) -> Result<Self, EngineError> {
         let db = open_existing(path, options.data()?)?;
         check_whose(&db, identity)?;
-        Ok(Self::over(db, identity))
+        let store = Self::over(db, identity);
+        match store.note_tables() {
+            // A full disk can be read.
+            Err(error) if error.is_lack_of_room() => {
+                tracing::warn!(%error, "the list of tables of data/ is not noted");
+            }
+            noted => noted?,
+        }
+        Ok(store)
     }
 
     /// As [`DataStore::open`], for a store that is known to be damaged: it merges no tables by itself, since that would
@@ -85,6 +99,7 @@ impl DataStore {
     fn over(db: DB, identity: &Identity) -> Self {
         Self {
             damage: Damage::of(db.path()),
+            manifest: Mutex::new(Manifest::of(db.path())),
             db,
             identity: identity.clone(),
             poison: Poison::new(StoreKind::Data),
@@ -142,6 +157,12 @@ impl DataStore {
         let _ = self.unsynced_bytes.fetch_update(Relaxed, Relaxed, |bytes| Some(bytes.saturating_sub(covered)));
         self.syncs.fetch_add(1, Relaxed);
         Ok(())
+    }
+
+    /// Notes which tables there are, durably, if that has changed: what is noted cannot be lost without being missed at the
+    /// next opening. To be called once in a while. The caller may go on without room for it, and behind no other failure.
+    pub fn note_tables(&self) -> Result<(), EngineError> {
+        self.manifest.lock().note().map_err(EngineError::file(StoreKind::Data, "note the tables of"))
     }
 
     /// What was found damaged since the opening: at first by a read, a check or a write that met it.
@@ -237,6 +258,7 @@ fn to_batch(writes: &[Write]) -> WriteBatch {
 /// has taken unsynced writes only, since the sync of a log makes its name durable. With the check of logs it would be taken
 /// for damage.
 fn open_existing(path: &Path, mut options: Options) -> Result<DB, EngineError> {
+    manifest::check(path)?;
     match open_without_holes(path, &options) {
         Err(EngineError::RocksDb { message, .. }) if message.contains("no WAL files") => {
             tracing::warn!("data/ has no log: what was not synced is gone");
@@ -258,14 +280,10 @@ fn open_without_holes(path: &Path, options: &Options) -> Result<DB, EngineError>
         .map_err(EngineError::rocksdb(StoreKind::Data, "ask for the logs of"))?
         .ok_or_else(|| EngineError::corrupt(StoreKind::Data, "nothing is known of its logs"))?;
     drop(look);
-    if let Some(cut) = holes::cut(path, first).map_err(|error| unusable(&error))? {
+    if let Some(cut) = holes::cut(path, first).map_err(EngineError::file(StoreKind::Data, "look at the logs of"))? {
         tracing::info!("data/ lost unsynced writes, which are applied again: {cut}");
     }
     options::open(StoreKind::Data, path, options, Open::Existing)
-}
-
-fn unusable(error: &FileError) -> EngineError {
-    EngineError::RocksDb { store: StoreKind::Data, action: "look at the logs of", message: error.to_string() }
 }
 
 /// Refuses a store of another node, or with rows that this build does not know.

@@ -114,7 +114,8 @@ pub(super) async fn serve(world: &Shared, place: usize, what: AdminCall) -> Resu
         AdminCall::AtLeader { forwarded, what } => {
             let refused = {
                 let world = world.borrow();
-                let member = world.member(place).ok_or_else(blank)?;
+                let unavailable = || Status::unavailable("this node is blank");
+                let member = world.member(place).ok_or_else(|| if forwarded { unavailable() } else { blank() })?;
                 if member.leads(META_SHARD).is_some() { None } else { Some(not_leader(&world, place)) }
             };
             let Some(refused) = refused else { return at_leader(world, place, *what).await };

@@ -22,7 +22,7 @@ use granary_proto::{
 use granary_store::Event;
 use prost::Message as _;
 
-use super::{Call, Failed, Member, Reply, ReportParts, Status, StoreError, call};
+use super::{Call, Member, Reply, ReportParts, Status, StoreError, call};
 use crate::{
     tasks::Owner,
     world::{MS, SECOND, Shared, World, sleep, within},
@@ -154,7 +154,6 @@ async fn deliver(world: &Shared, place: usize, request: ReportRequest) {
             Ok(Reply::Report(answer)) if answer.accepted => return take(world, place, *answer),
             Ok(Reply::Report(answer)) => candidates
                 .extend(Some(NodeId(answer.meta_leader_node_id)).filter(|hint| hint.0 != 0 && !asked.contains(hint))),
-            Err(Failed::Refused(status)) if status.code == code::FAILED_PRECONDITION => return,
             _ => {}
         }
     }
@@ -175,7 +174,7 @@ fn take(world: &Shared, place: usize, answer: ReportResponse) {
 pub(super) fn report(world: &Shared, place: usize, request: ReportRequest) -> Result<ReportResponse, Status> {
     let mut world = world.borrow_mut();
     let now = world.instant();
-    let member = world.member_mut(place).ok_or_else(blank)?;
+    let member = world.member_mut(place).ok_or_else(|| Status::unavailable("this node is blank"))?;
     let sender = request.sender.clone().unwrap_or_default();
     check_cluster(member, &sender)?;
     let Some(term) = member.leads(META_SHARD) else {

@@ -119,7 +119,9 @@ impl World {
             }
         }
         for install in actions.installs {
-            let received = self.member_mut(place).and_then(|member| member.inbox.remove(&install.snapshot_id));
+            // The one before may have been where its process ended.
+            let Some(member) = self.member_mut(place) else { return };
+            let received = member.inbox.remove(&install.snapshot_id);
             let received = received.expect("files of a snapshot that Raft has accepted stay until it is installed");
             self.apply_later(place, ApplierJob::Install(Box::new((install, received))));
         }
