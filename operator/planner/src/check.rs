@@ -299,7 +299,8 @@ impl<'a> Lint<'a> {
         if !leaves && !self.lost(cluster, node) {
             self.problem(name, "neither draining nor lost");
         }
-        if cluster.stop_reserved.is_some_and(|other| other != node) {
+        let heard = cluster.nodes.iter().any(|member| member.id == node && member.silent_for_ms <= 2_000);
+        if heard && cluster.stop_reserved.is_some_and(|other| other != node) {
             self.problem(name, "the stop of another node is reserved");
         }
         for shard in &cluster.shards {

@@ -36,7 +36,9 @@ fn remove(view: &View<'_>, plan: &mut Plan) {
         }
     });
     let Some((node, why)) = leaving.first() else { return };
-    if let Some(other) = view.stop_of_another(*node) {
+    // One that is not heard, and holds nothing, has nothing left that could stop; and the stop of the other one waits until
+    // it is heard or gone (see `restart`): each would wait for the other.
+    if let Some(other) = view.stop_of_another(*node).filter(|_| view.is_heard(*node)) {
         plan.wait(WaitingReason::Quorum, format!("node {node} {why}: the stop of node {other} is reserved first"));
         return;
     }

@@ -133,6 +133,11 @@ impl<'a> View<'a> {
         self.cluster.nodes.iter().filter(|node| self.is_silent(node))
     }
 
+    /// Whether a node is heard just now, as far as the meta shard's leader can tell already.
+    pub fn is_heard(&self, node: u64) -> bool {
+        self.cluster.nodes.iter().any(|member| member.id == node && member.silent_for_ms <= HEARD_MS)
+    }
+
     /// Nodes that are not heard just now, or not yet by a new leader; not lost.
     pub fn unheard(&self) -> impl Iterator<Item = &'a Node> {
         let unheard = |node: &&Node| !node.heard || node.silent_for_ms > HEARD_MS;

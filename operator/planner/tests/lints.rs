@@ -34,6 +34,9 @@ fn bad_plans_are_refused_by_the_rule_they_break() {
     refused(&world, vec![Step::RetirePlace { index: 0 }], "is a member");
     refused(&world, vec![Step::RemoveNode { node: 1 }], "neither draining nor lost");
     refused(&world, vec![Step::RemoveNode { node: 1 }], "needs it");
+    world.cluster().stop_reserved = Some(2);
+    refused(&world, vec![Step::RemoveNode { node: 1 }], "of another node");
+    world.cluster().stop_reserved = None;
     refused(&world, vec![to(1, &[1, 2])], "distinct");
     refused(&world, vec![to(1, &[1, 1, 2])], "distinct");
     refused(&world, vec![to(0, &[1, 2, 9])], "no member");

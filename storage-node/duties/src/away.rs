@@ -31,6 +31,13 @@ pub fn wish(map: &ClusterMap, id: NodeId, unix_ms: u64) -> Wish {
     }
 }
 
+/// All nodes that leaders shall leave by the word of the map at `unix_ms`. Nobody hands leaders to them while another may
+/// have them: two such nodes would send them to each other, round and round.
+pub fn sent_away(map: &ClusterMap, unix_ms: u64) -> impl Iterator<Item = NodeId> {
+    let ids = map.nodes.iter().map(|node| NodeId(node.id));
+    ids.filter(move |id| wish(map, *id, unix_ms) != Wish::Stay)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +53,16 @@ mod tests {
         assert_eq!(wish(&map, NodeId(1), 1000), Wish::Stay, "it is about one node");
         map.nodes[1].set_state(NodeState::Draining);
         assert_eq!(wish(&map, NodeId(2), 9999), Wish::Away);
+    }
+
+    #[test]
+    fn all_nodes_that_drain_or_have_a_lease_against_leaders_are_named() {
+        let mut map = map(5, &[]);
+        assert_eq!(sent_away(&map, 1000).count(), 0);
+        map.nodes[3].set_state(NodeState::Draining);
+        map.nodes[4].set_state(NodeState::Draining);
+        map.nodes[0].leaders_away_until_ms = 1500;
+        assert_eq!(sent_away(&map, 1000).collect::<Vec<_>>(), [NodeId(1), NodeId(4), NodeId(5)]);
+        assert_eq!(sent_away(&map, 1500).collect::<Vec<_>>(), [NodeId(4), NodeId(5)]);
     }
 }

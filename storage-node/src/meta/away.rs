@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use granary_common::NodeId;
-use granary_duties::away::{Wish, wish};
+use granary_duties::away::{Wish, sent_away, wish};
 use granary_proto::map::ClusterMap;
 use granary_store::Event;
 
@@ -48,12 +48,9 @@ pub(super) async fn run(member: Arc<Member>) {
     }
 }
 
-/// This node by its watchdog's word; others by what they told the meta shard's leader, or by the map: two nodes that leaders
-/// shall leave would hand them to each other, round and round.
+/// This node by its watchdog's word; others by what they told the meta shard's leader, or by the map.
 fn not_to_lead(member: &Member, map: &ClusterMap) -> BTreeSet<NodeId> {
     let own = member.drivers.health.away().then(|| member.id());
-    let now = clock::unix_ms();
-    let sent_away = map.nodes.iter().map(|node| NodeId(node.id)).filter(|id| wish(map, *id, now) != Wish::Stay);
-    let others = member.meta.slow_nodes().into_iter().chain(sent_away);
+    let others = member.meta.slow_nodes().into_iter().chain(sent_away(map, clock::unix_ms()));
     others.filter(|node| *node != member.id()).chain(own).collect()
 }

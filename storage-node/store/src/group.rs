@@ -126,7 +126,7 @@ pub(crate) struct Group {
     purge_due: bool,
     /// Voters, and those of the outgoing half, as Raft has them: asked for at every drain.
     voters: [Vec<u64>; 2],
-    /// Of handing over because this node is slow.
+    /// Of handing over because leaders shall leave this node.
     handing: Pauses,
     standstill: Standstill,
     stands: Stands,

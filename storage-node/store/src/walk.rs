@@ -4,6 +4,11 @@
 //! crash in the middle is finished by the next leader (HAZARDS H26). A leader never proposes a change that takes itself
 //! out: it hands over first, because a removed leader stays leader of a group that it can no longer write to.
 
+use crate::pauses::Pauses;
+
+/// Ticks between two times that a node that leaders shall leave hands the same leadership over, at first and at most.
+const HANDING_TICKS: (u64, u64) = (40, 2_560);
+
 /// A replica and its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -109,6 +114,13 @@ pub fn walk(view: &WalkView) -> Walk {
     }
 }
 
+/// Whether the leader of a node that leaders shall leave, and if `must` not for its slow disk alone, hands over now. At once
+/// where the group is as it shall be, else with pauses in which it takes the steps that are its to take: the others hand it
+/// back for them, and nodes that all shall be left, or do not know whose disk is slow, would send it round and round.
+pub(crate) fn leaves(next: &Walk, must: bool, tick: u64, handing: &mut Pauses) -> bool {
+    (must && *next == Walk::Settled) || handing.may(tick, HANDING_TICKS.0, HANDING_TICKS.1)
+}
+
 impl WalkView {
     fn of(&self, id: u64) -> Progress {
         if id == self.own {
@@ -129,6 +141,8 @@ impl WalkView {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn view(own: u64, voters: &[u64], learners: &[u64], target: &[u64]) -> WalkView {
@@ -188,5 +202,59 @@ mod tests {
     #[test]
     fn a_group_without_target_only_leaves_a_joint_membership() {
         assert_eq!(walk(&view(1, &[1, 2, 3], &[], &[])), Walk::Settled);
+    }
+
+    /// What the leaders of a group do, one after the other, until the first that changes it or is there for 20 turns.
+    /// Leaders shall leave the nodes of `sent_away`, for a voter that may stay where there is one.
+    fn lead(first: u64, sent_away: &[u64], group: impl Fn(u64) -> WalkView) -> Vec<(u64, Walk)> {
+        let (mut own, mut pauses, mut done) = (first, BTreeMap::<u64, Pauses>::new(), Vec::new());
+        for tick in (0..80).step_by(4) {
+            let view = group(own);
+            let votes = |id: u64| view.voters.contains(&id);
+            let heir = view.best(|id| votes(id) && !sent_away.contains(&id)).or_else(|| view.best(votes));
+            let next = walk(&view);
+            let handing = pauses.entry(own).or_default();
+            let heir = heir.filter(|_| sent_away.contains(&own) && leaves(&next, true, tick, handing));
+            let step = heir.map_or(next, Walk::HandOver);
+            done.push((own, step.clone()));
+            match step {
+                Walk::HandOver(to) => own = to,
+                Walk::Wait | Walk::Settled => {}
+                _ => break,
+            }
+        }
+        done
+    }
+
+    #[test]
+    fn the_only_voter_of_the_target_ends_the_change_although_leaders_shall_leave_its_node() {
+        let done = lead(2, &[5], |own| view(own, &[2, 5], &[], &[5]));
+        let last = Walk::Change { promote: vec![], remove: vec![2] };
+        assert_eq!(done, [(2, Walk::HandOver(5)), (5, Walk::HandOver(2)), (2, Walk::HandOver(5)), (5, last)]);
+    }
+
+    #[test]
+    fn a_leader_that_shall_go_and_one_on_a_node_that_shall_be_left_do_not_send_each_other_the_group_for_ever() {
+        let done = lead(2, &[1], |own| view(own, &[1, 2, 3], &[4], &[1, 3, 4]));
+        let last = Walk::Change { promote: vec![4], remove: vec![2] };
+        assert_eq!(done, [(2, Walk::HandOver(1)), (1, Walk::HandOver(2)), (2, Walk::HandOver(1)), (1, last)]);
+    }
+
+    #[test]
+    fn two_nodes_that_leaders_shall_leave_go_on_with_the_change_while_the_third_voter_is_away() {
+        let done = lead(1, &[1, 2], |own| behind(view(own, &[1, 2, 3], &[], &[2, 3, 4]), 3));
+        let last = Walk::AddLearner(Member { replica: 4, node: 40 });
+        assert_eq!(done, [(1, Walk::HandOver(2)), (2, Walk::HandOver(1)), (1, last)]);
+    }
+
+    #[test]
+    fn a_group_that_is_as_it_shall_be_is_left_at_once_each_time_and_within_a_change_after_pauses() {
+        let left = |next: Walk, must| {
+            let mut handing = Pauses::default();
+            (0..400).filter(|tick| leaves(&next, must, *tick, &mut handing)).collect::<Vec<u64>>()
+        };
+        assert_eq!(left(Walk::Settled, true), (0..400).collect::<Vec<u64>>());
+        assert_eq!(left(Walk::Settled, false), [0, 40, 120, 280], "a slow disk alone");
+        assert_eq!(left(Walk::Wait, true), [0, 40, 120, 280]);
     }
 }

@@ -191,9 +191,10 @@ impl Actions<'_> {
                 next.world.place_mut(place.index).into_iter().for_each(|place| place.process = Process::Running);
             });
         }
-        if world.stop != 0 || world.nodes.iter().any(|node| node.away) {
+        let held = if bounds.holds_last { world.stop } else { 0 };
+        if world.stop != held || world.nodes.iter().any(|node| node.away) {
             self.push(state, Action::HoldsEnd, Kind::Inside, |next| {
-                next.world.stop = 0;
+                next.world.stop = held;
                 next.world.nodes.iter_mut().for_each(|node| node.away = false);
             });
         }

@@ -20,6 +20,8 @@ pub struct Bounds {
     pub keeps_disks: bool,
     /// `replaceAfter` is Never.
     pub never_replaced: bool,
+    /// Reservations of stops do not end by themselves: a clock that was set back makes them last for as long as one likes.
+    pub holds_last: bool,
     /// Whether any voter that may lead a shard is tried, rather than the first.
     pub any_leader: bool,
     /// What may happen.
@@ -62,6 +64,7 @@ const THREE: Bounds = Bounds {
     zones: 0,
     keeps_disks: false,
     never_replaced: false,
+    holds_last: false,
     any_leader: false,
     events: Events::NONE,
     left: Left { wishes: 0, faults: 0, blurs: 0, delays: 0, takeovers: 0 },
@@ -115,6 +118,9 @@ pub fn small() -> Vec<Bounds> {
         FOUR.named("scaling and faults").with(ALL_FAULTS).at_most(1, 1, [0, 1, 1]),
         FOUR.named("moves and cuts").shards(2).with(CUTS).at_most(1, 1, [0, 0, 0]),
         THREE.named("restarts").with(RESTARTS).at_most(1, 0, [1, 1, 1]),
+        Bounds { holds_last: true, ..THREE.named("restarts and faults, held stops") }
+            .with(Events { restarts: true, ..ALL_FAULTS })
+            .at_most(1, 1, [0, 0, 0]),
         THREE.named("restarts and cuts").with(Events { restarts: true, ..CUTS }).at_most(1, 1, [0, 1, 1]),
         FOUR.named("drains").with(drains).at_most(2, 0, [0, 1, 1]),
         Bounds { zones: 3, ..FOUR.named("zones").shards(2).with(moves).at_most(2, 0, [0, 1, 1]) },

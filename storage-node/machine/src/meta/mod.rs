@@ -3,7 +3,7 @@
 //! It decides what *shall* be; what a group *is* it only writes down when told. It cannot see
 //! who is alive: checks that need it (would every shard keep a quorum?) are made by the leader before it proposes.
 //! Time is the leader's clock in the entry; the clocks of two leaders may differ, so holds may last longer or shorter by
-//! that difference.
+//! that difference. A stop is held no longer than it may be from the next entry on.
 
 mod change;
 mod founding;
@@ -43,10 +43,11 @@ use crate::{
 /// next, and writes `state` ([`save`]) with the batch.
 ///
 /// Each change of the map raises its version by one; what changes nothing does not. A refused command changes nothing but
-/// the time at which the operator in force was last active. An error stops the node.
+/// the time at which the operator in force was last active, and how long a stop may still be held. An error stops the node.
 pub fn apply(state: &mut MetaState, command: &MetaCommand, index: u64) -> Result<MetaAnswer, ApplyError> {
     let unknown = || ApplyError::UnknownOperation { shard: META_SHARD, index, what: "operation" };
     let operation = command.operation.as_ref().ok_or_else(unknown)?;
+    stop::bound(state, command.leader_time_ms);
     let checked = match token_of(operation) {
         Some(token) => operator::check(state, token, command.leader_time_ms),
         None => Ok(()),

@@ -102,6 +102,23 @@ fn of_two_reservations_at_once_the_second_is_refused_with_the_seconds_that_remai
     assert_eq!(cluster.map().version, version, "a hold is not part of the map");
 }
 
+/// Worlds, seed 1083: an hour ahead, and set back.
+#[test]
+fn a_reservation_made_by_a_clock_that_was_ahead_ends_as_long_after_the_next_entry_as_any() {
+    let mut cluster = Cluster::new();
+    let right = cluster.now;
+    cluster.now += 3_600_000;
+    cluster.reserve(1).unwrap();
+    cluster.now = right + 10_000;
+    // Anything that is written, such as the operator's sign of life.
+    cluster.acquire("installation", "process").unwrap();
+    assert_eq!(stop_hold(&cluster.state, cluster.now), Some((1, STOP_HELD_MS)));
+    cluster.now += STOP_HELD_MS - 1;
+    assert!(cluster.reserve(2).is_err(), "not shorter than any other");
+    cluster.now += 1;
+    cluster.reserve(2).unwrap();
+}
+
 #[test]
 fn a_released_reservation_is_free_and_anothers_cannot_be_released() {
     let mut cluster = Cluster::new();

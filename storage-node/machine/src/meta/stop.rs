@@ -19,6 +19,15 @@ pub fn stop_hold(state: &MetaState, now: u64) -> Option<(u64, u64)> {
     state.stop.filter(|stop| now < stop.until_ms).map(|stop| (stop.node_id, stop.until_ms - now))
 }
 
+/// A hold that would last longer than any is given was made by a clock that was ahead, of another leader or of this one
+/// before it was set: it lasts as long as a new one from here on, rather than for the difference. Whoever waits for it to
+/// end would wait as long.
+pub(super) fn bound(state: &mut MetaState, now: u64) {
+    if let Some(stop) = &mut state.stop {
+        stop.until_ms = stop.until_ms.min(now.saturating_add(STOP_HELD_MS));
+    }
+}
+
 /// Reserves a node, or renews its reservation.
 pub(super) fn reserve(state: &mut MetaState, request: &ReserveStopRequest, now: u64) -> Outcome {
     node(state, request.node_id)?;

@@ -15,14 +15,11 @@ use crate::{
     action::PersistItem,
     config::Config,
     retain::{Bounds, purge_to},
-    walk::{Member, Progress, Walk, WalkView, walk},
+    walk::{Member, Progress, Walk, WalkView, leaves, walk},
 };
 
 /// A replica at most this many entries behind the leader's last index counts as caught up.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
-/// Ticks between two times that a slow node hands the same leadership over, at first and at most: where the nodes that are
-/// slow do not know of each other, they would send it round and round.
-const HANDING_TICKS: (u64, u64) = (40, 2_560);
 /// Ticks for which a made snapshot is offered to further followers, and holds the purge.
 const SNAPSHOT_TICKS: u64 = 400;
 
@@ -74,15 +71,17 @@ impl Group {
         let settled = self.settled_at == Some((self.target.number, self.group.version));
         // Nobody took what was handed over. No lease holds for the rest of the term, as the one it was meant for may still
         // hear of it; so the term is ended by handing over again, to whoever is heard now.
-        let must = leave.must || self.lease.is_handed_over();
+        let again = self.lease.is_handed_over();
+        let must = leave.must || again;
         let away = must || is_slow;
         if settled && !away {
             return;
         }
         let view = self.walk_view();
+        let next = if settled { Walk::Settled } else { walk(&view) };
         if away
             && let Some(to) = self.heir(&view, must, leave.slow)
-            && (must || self.handing.may(self.ticks, HANDING_TICKS.0, HANDING_TICKS.1))
+            && (again || leaves(&next, must, self.ticks, &mut self.handing))
         {
             self.node.transfer_leader(to);
             return;
@@ -90,7 +89,7 @@ impl Group {
         if settled || busy {
             return;
         }
-        match walk(&view) {
+        match next {
             Walk::Settled => self.settled_at = Some((self.target.number, self.group.version)),
             Walk::Wait => {}
             Walk::AddLearner(member) => self.change(vec![MembershipStep {

@@ -1,12 +1,12 @@
 //! What every node does for the meta shard, and what its leader does: reports, their entries, pushes of maps, and leaders
 //! that shall be away; as the node's `meta` module does it.
 
-use std::{rc::Rc, time::Duration};
+use std::{collections::BTreeSet, rc::Rc, time::Duration};
 
 use futures::channel::oneshot;
 use granary_common::{META_SHARD, NodeId, ShardId};
 use granary_duties::{
-    away::{Wish, wish},
+    away::{Wish, sent_away, wish},
     disk::{DiskWatch, SlowFrom, Syncs},
     news,
     reporting::{candidates, check_member},
@@ -288,9 +288,10 @@ async fn pusher(world: Shared, place: usize) {
 const LOOK: Duration = Duration::from_millis(250);
 const SLOW: SlowFrom = SlowFrom { single: Duration::from_secs(2), average: Duration::from_millis(500) };
 
-/// Tells the store to give its leaders away while the map says so, or while the disk is slow.
+/// Tells the store to give its leaders away while the map says so, or while the disk is slow; and to which nodes it shall
+/// rather not give them.
 async fn away(world: Shared, place: usize) {
-    let (mut told, mut told_slow, mut disk) = (false, false, DiskWatch::default());
+    let (mut told, mut told_slow, mut disk) = (false, BTreeSet::new(), DiskWatch::default());
     loop {
         {
             let mut world = world.borrow_mut();
@@ -299,11 +300,12 @@ async fn away(world: Shared, place: usize) {
             let Some(member) = world.member(place) else { return };
             let wished = wish(&member.map, member.id(), unix_ms) != Wish::Stay;
             let (id, away) = (member.id(), member.leaving || wished);
-            let slow = disk.look(&SLOW, Syncs { under_way, ..Syncs::default() }, LOOK);
+            let own = disk.look(&SLOW, Syncs { under_way, ..Syncs::default() }, LOOK).then_some(id);
+            let others = sent_away(&member.map, unix_ms).filter(|node| *node != id);
+            let slow: BTreeSet<NodeId> = others.chain(own).collect();
             if slow != told_slow {
+                world.event(place, Event::SlowNodes { nodes: slow.clone() });
                 told_slow = slow;
-                let nodes = slow.then_some(id).into_iter().collect();
-                world.event(place, Event::SlowNodes { nodes });
             }
             if away != told {
                 told = away;
