@@ -117,6 +117,7 @@ impl Reconciler {
         generation: i64,
         problem: Option<&str>,
     ) -> Result<Round, LoopError> {
+        let held = self.fence.is_held();
         let unsettled = self.substrate.unsettled();
         let look = self.substrate.look().await?;
         let (desired, sight, mut plan) = decide(spec, &look, &mut self.observer, self.admin.as_ref()).await;
@@ -126,7 +127,7 @@ impl Reconciler {
         let (mut notes, mut error, mut problems) = (look.notes, None, look.problems);
         problems.extend(self.outside.iter().cloned());
         let mut conflict = None;
-        match self.apply(&desired, &sight, &plan).await {
+        match self.apply(&desired, &sight, &plan, held).await {
             Ok(put_off) => notes.extend(put_off),
             Err(ApplyError::Admin(taken @ AdminError::TakenOver { .. })) => return Err(LoopError::TakenOver(taken)),
             Err(failed) => {
@@ -174,7 +175,14 @@ impl Reconciler {
         self.failing_since.is_some_and(|since| clock::since(since) >= PASSING)
     }
 
-    async fn apply(&mut self, desired: &Desired, sight: &Sight, plan: &Plan) -> Result<Vec<String>, ApplyError> {
+    /// `held`: the token was this process's before it looked.
+    async fn apply(
+        &mut self,
+        desired: &Desired,
+        sight: &Sight,
+        plan: &Plan,
+        held: bool,
+    ) -> Result<Vec<String>, ApplyError> {
         // Held also while there is nothing to do: another installation then knows that somebody is there.
         if sight.observed.cluster.fresh().is_some() {
             self.fence.hold(self.admin.as_ref(), &sight.members()).await?;
@@ -188,6 +196,7 @@ impl Reconciler {
             substrate: self.substrate.as_ref(),
             admin: self.admin.as_ref(),
             fence: &mut self.fence,
+            held,
             sight,
             replication_factor: desired.replication_factor,
             shards: desired.shards,

@@ -172,6 +172,24 @@ async fn a_process_that_was_overtaken_within_its_round_gives_no_place_up() {
     assert_eq!(world.state.lock().places.len(), places);
 }
 
+/// Worlds, seed 826. It slept between two questions of its first look, for as long as another one took to replace the node
+/// there, and took the token only then: the place was given up with the disk of the new node, as that of the old one.
+#[tokio::test]
+async fn a_process_that_slept_in_its_first_look_gives_no_place_up_on_which_a_node_has_joined_since() {
+    let world = Arc::new(World::default());
+    settle(&world, &spec(4), None).await;
+    let mut late = reconciler(&world);
+    world.state.lock().meanwhile = Some(|state| state.replace(3));
+    let round = late.round(&spec(4), 1, None).await.unwrap();
+    let steps: Vec<Step> = round.plan.steps.into_iter().map(|planned| planned.step).collect();
+    assert!(steps.contains(&Step::RetirePlace { index: 3 }), "{steps:?}");
+    assert_eq!(world.state.lock().places.len(), 4);
+    // The next round looks with the token in hand, and sees who is there.
+    assert!(late.round(&spec(4), 1, None).await.unwrap().settled);
+    assert_eq!(members(&world), [1, 2, 3, 5]);
+    assert_eq!(world.state.lock().places.len(), 4);
+}
+
 #[tokio::test]
 async fn what_another_process_has_kept_of_the_founding_since_this_one_looked_is_not_replaced_or_passed_over() {
     let counting = Arc::new(World::default());

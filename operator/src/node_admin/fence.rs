@@ -37,6 +37,11 @@ impl Fence {
         Self { installation, process, token: None, active: None, refused: None }
     }
 
+    /// Whether this process has the token already.
+    pub fn is_held(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// The token, acquired when there is none.
     ///
     /// # Errors

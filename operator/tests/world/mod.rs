@@ -41,6 +41,8 @@ pub struct State {
     pub other_founding: Option<Founding>,
     pub places: BTreeMap<u32, Node>,
     pub draining_wishes: Vec<u64>,
+    /// What happens while a process sleeps: it has asked the nodes who they are, and not yet the cluster.
+    pub meanwhile: Option<fn(&mut State)>,
     bootstrap: Option<BootstrapRequest>,
     pub map: Option<ClusterMap>,
     leaders: BTreeMap<u32, u64>,
@@ -137,6 +139,26 @@ impl State {
     fn remove(&mut self, node: u64) {
         assert_eq!(self.replicas(node), 0, "node {node} still holds replicas");
         self.map().nodes.retain(|of| of.id != node);
+    }
+
+    /// What another process does when it finds the disk of a place empty: its node goes, and a new one takes its replicas.
+    pub fn replace(&mut self, index: u32) {
+        self.token += 1;
+        self.process = "another".into();
+        self.next_node += 1;
+        self.next_uuid += 1;
+        let (new, uuid) = (self.next_node, format!("uuid-{}", self.next_uuid));
+        let place = self.places.get_mut(&index).expect("a place");
+        place.uuid.clone_from(&uuid);
+        let old = std::mem::replace(&mut place.id, new);
+        self.add_node(new, uuid, format!("node-{index}"));
+        for shard in &mut self.map().shards {
+            let named = shard.target.iter_mut().flat_map(|target| &mut target.replicas);
+            let replicas = named.chain(shard.group.iter_mut().flat_map(|group| &mut group.replicas));
+            replicas.filter(|replica| replica.node_id == old).for_each(|replica| replica.node_id = new);
+        }
+        self.leaders.values_mut().filter(|leader| **leader == old).for_each(|leader| *leader = new);
+        self.remove(old);
     }
 
     /// Replicas of the data shards and the meta shard on a node.
@@ -272,7 +294,10 @@ impl NodeAdmin for World {
     }
 
     async fn cluster_state(&self, _: &[String]) -> Result<GetClusterStateResponse, AdminError> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        if let Some(change) = state.meanwhile.take() {
+            change(&mut state);
+        }
         let Some(map) = state.map.clone() else { return Err(killed("the meta shard has no leader".into())) };
         let alive = |id: u64| state.places.values().any(|node| node.id == id && node.running);
         let nodes = map.nodes.iter().map(|node| NodeLiveness {

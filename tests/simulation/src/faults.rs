@@ -2,7 +2,7 @@
 
 use granary_common::{NodeId, ShardId};
 use granary_machine::{meta, shard};
-use granary_proto::storage::ShardState;
+use granary_proto::{map::ClusterMap, storage::ShardState};
 
 use crate::{
     network::{CLIENTS, Host, OPERATOR, Weather},
@@ -362,13 +362,19 @@ impl World {
 
     /// Every node of the map is there: none waits to be replaced.
     fn knows_its_nodes(&self) -> bool {
-        let metas = self.places.iter().filter_map(|place| meta::load(place.disk.data.view()).ok()??.map);
-        let newest = metas.max_by_key(|map| map.version).unwrap_or_default();
-        newest.nodes.iter().all(|node| self.place_of(NodeId(node.id)).is_some())
+        self.newest_map().nodes.iter().all(|node| self.place_of(NodeId(node.id)).is_some())
     }
 
-    /// Nothing is given up that a group still needs.
+    /// The cluster map that has come farthest, wherever it is.
+    fn newest_map(&self) -> ClusterMap {
+        let metas = self.places.iter().filter_map(|place| meta::load(place.disk.data.view()).ok()??.map);
+        metas.max_by_key(|map| map.version).unwrap_or_default()
+    }
+
+    /// Nothing is given up that a group still needs, nor the disk of a member.
     pub fn check_retired(&self, place: usize, node: u64) {
+        let member = self.newest_map().nodes.iter().any(|member| member.id == node);
+        assert!(!member, "place {place} is given up, and its node {node} is a member");
         for id in (0..=self.shape.shards).map(ShardId) {
             let group = self.newest(id).and_then(|state| state.group).unwrap_or_default();
             let needed = group.replicas.iter().any(|replica| replica.node_id == node);
