@@ -58,8 +58,6 @@ pub struct Applier<'a> {
     pub admin: &'a dyn NodeAdmin,
     /// The right to order.
     pub fence: &'a mut Fence,
-    /// Whether that was this process's before it looked.
-    pub held: bool,
     /// What the plan was made from.
     pub sight: &'a Sight,
     /// Copies of each shard, for founding.
@@ -126,34 +124,20 @@ impl Applier<'_> {
                 self.order(Order::TransferLeaders(back)).await?;
                 self.order(Order::ReleaseStop(*node)).await?;
             }
-            Step::RestartPlace { index } => return self.restart(*index).await,
+            Step::RestartPlace { index } => self.restart(*index).await?,
             Step::RetirePlace { index } => {
-                if let Some(why) = self.confirm().await? {
-                    return Ok(Some(why));
-                }
+                self.fence.confirm(self.admin, &self.sight.members()).await?;
                 self.substrate.retire(*index).await?;
             }
         }
         Ok(None)
     }
 
-    /// What is there goes only by an order of the process that works on the cluster now, and that did when it looked: one
-    /// that was overtaken in the middle of its round may have slept for long, and one that takes the token only now may
-    /// have slept between two of its questions, while another one worked. Why it is put off, if it is.
-    async fn confirm(&mut self) -> Result<Option<String>, ApplyError> {
-        if !self.held {
-            return Ok(Some("nothing is taken away in the round that begins to work on the cluster".to_owned()));
-        }
-        self.fence.confirm(self.admin, &self.sight.members()).await?;
-        Ok(None)
-    }
-
-    /// While the cluster does not answer only what runs nothing goes, and nobody is asked.
-    async fn restart(&mut self, index: u32) -> Result<Option<String>, ApplyError> {
-        if self.sight.observed.cluster.fresh().is_some()
-            && let Some(why) = self.confirm().await?
-        {
-            return Ok(Some(why));
+    /// What runs goes only by an order of the process that works on the cluster now; one that was overtaken in the middle
+    /// of its round may have slept for long. While the cluster does not answer only what runs nothing goes.
+    async fn restart(&mut self, index: u32) -> Result<(), ApplyError> {
+        if self.sight.observed.cluster.fresh().is_some() {
+            self.fence.confirm(self.admin, &self.sight.members()).await?;
         }
         let place = self.sight.observed.places.iter().find(|place| place.index == index);
         if place.is_some_and(|place| place.process.fresh() == Some(&Process::Starting)) {
@@ -161,7 +145,7 @@ impl Applier<'_> {
         } else {
             self.substrate.restart(index).await?;
         }
-        Ok(None)
+        Ok(())
     }
 
     async fn order(&mut self, order: Order) -> Result<(), ApplyError> {
@@ -201,7 +185,7 @@ impl Applier<'_> {
             return Ok(());
         }
         let seeds = self.sight.members();
-        let operator_token = self.fence.token(self.admin, &seeds).await?;
+        let operator_token = self.fence.token()?;
         let request = JoinRequest { cluster_id, seeds: seeds.clone(), operator_token, domains };
         match self.admin.join(&address, request).await {
             Ok(_) => Ok(()),

@@ -117,17 +117,27 @@ impl Reconciler {
         generation: i64,
         problem: Option<&str>,
     ) -> Result<Round, LoopError> {
-        let held = self.fence.is_held();
         let unsettled = self.substrate.unsettled();
-        let look = self.substrate.look().await?;
-        let (desired, sight, mut plan) = decide(spec, &look, &mut self.observer, self.admin.as_ref()).await;
+        let mut look = self.substrate.look().await?;
+        let mut decided = decide(spec, &look, &mut self.observer, self.admin.as_ref()).await;
+        let held = self.hold(&decided.1).await;
+        if matches!(held, Ok(true)) {
+            // Another process may have worked on the cluster until now. One that does from here on is noticed.
+            look = self.substrate.look().await?;
+            decided = decide(spec, &look, &mut self.observer, self.admin.as_ref()).await;
+        }
+        let (desired, sight, mut plan) = decided;
         if let Some(message) = unsettled.filter(|_| !desired.paused) {
             plan.waiting.push(Waiting { reason: WaitingReason::Restarting, message });
         }
         let (mut notes, mut error, mut problems) = (look.notes, None, look.problems);
         problems.extend(self.outside.iter().cloned());
         let mut conflict = None;
-        match self.apply(&desired, &sight, &plan, held).await {
+        let applied = match held {
+            Ok(_) => self.apply(&desired, &sight, &plan).await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        match applied {
             Ok(put_off) => notes.extend(put_off),
             Err(ApplyError::Admin(taken @ AdminError::TakenOver { .. })) => return Err(LoopError::TakenOver(taken)),
             Err(failed) => {
@@ -175,18 +185,16 @@ impl Reconciler {
         self.failing_since.is_some_and(|since| clock::since(since) >= PASSING)
     }
 
-    /// `held`: the token was this process's before it looked.
-    async fn apply(
-        &mut self,
-        desired: &Desired,
-        sight: &Sight,
-        plan: &Plan,
-        held: bool,
-    ) -> Result<Vec<String>, ApplyError> {
-        // Held also while there is nothing to do: another installation then knows that somebody is there.
-        if sight.observed.cluster.fresh().is_some() {
-            self.fence.hold(self.admin.as_ref(), &sight.members()).await?;
+    /// Holds the right to order, also while there is nothing to do: another installation then knows that somebody is there.
+    /// True: it was acquired just now.
+    async fn hold(&mut self, sight: &Sight) -> Result<bool, AdminError> {
+        if sight.observed.cluster.fresh().is_none() {
+            return Ok(false);
         }
+        self.fence.hold(self.admin.as_ref(), &sight.members()).await
+    }
+
+    async fn apply(&mut self, desired: &Desired, sight: &Sight, plan: &Plan) -> Result<Vec<String>, ApplyError> {
         let findings = check::lint(desired, &sight.observed, plan);
         if let Some(finding) = findings.first() {
             tracing::error!(?findings, steps = ?steps(plan), "a plan was refused by its check");
@@ -196,7 +204,6 @@ impl Reconciler {
             substrate: self.substrate.as_ref(),
             admin: self.admin.as_ref(),
             fence: &mut self.fence,
-            held,
             sight,
             replication_factor: desired.replication_factor,
             shards: desired.shards,

@@ -24,6 +24,8 @@ pub struct Fence {
     active: Option<Instant>,
     /// Another installation is at work, as of then.
     refused: Option<(Instant, AdminError)>,
+    /// Why there was no token when it was last asked for.
+    missing: Option<AdminError>,
 }
 
 impl Fence {
@@ -34,22 +36,22 @@ impl Fence {
 
     /// The same with the process's id, which no other process has had.
     pub fn of_process(installation: String, process: String) -> Self {
-        Self { installation, process, token: None, active: None, refused: None }
+        Self { installation, process, token: None, active: None, refused: None, missing: None }
     }
 
-    /// Whether this process has the token already.
-    pub fn is_held(&self) -> bool {
-        self.token.is_some()
-    }
-
-    /// The token, acquired when there is none.
+    /// The token. Only [`Fence::hold`] acquires it, before a round follows its plan: acquired in the middle of one, it would
+    /// make an order of this process the newest that was decided before another process's.
     ///
     /// # Errors
-    /// No node can be asked; [`AdminError::Conflict`] when another installation was active in the last 30 s.
-    pub async fn token(&mut self, admin: &dyn NodeAdmin, peers: &[String]) -> Result<u64, AdminError> {
-        if let Some(token) = self.token {
-            return Ok(token);
-        }
+    /// There is none yet; says why.
+    pub fn token(&self) -> Result<u64, AdminError> {
+        let missing =
+            || self.missing.clone().unwrap_or_else(|| AdminError::Nobody("no token was asked for yet".into()));
+        self.token.ok_or_else(missing)
+    }
+
+    /// Acquires the first token.
+    async fn take_over(&mut self, admin: &dyn NodeAdmin, peers: &[String]) -> Result<(), AdminError> {
         if let Some((_, refusal)) = self.refused.as_ref().filter(|(at, _)| clock::since(*at) < REFUSED) {
             return Err(refusal.clone());
         }
@@ -65,26 +67,28 @@ impl Fence {
         };
         tracing::info!(token, "acquired the operator's token");
         (self.token, self.active, self.refused) = (Some(token), Some(clock::now()), None);
-        Ok(token)
+        Ok(())
     }
 
-    /// Acquires the token, and from then on tells the nodes every 10 s that its process is at work.
+    /// Acquires the token, and from then on tells the nodes every 10 s that its process is at work. True: it was acquired
+    /// just now, and until now another process may have changed what was seen.
     ///
     /// # Errors
     /// [`AdminError::Conflict`], and [`AdminError::TakenOver`], which is final. Nodes that could not be asked are no
     /// error here: what does not need them goes on, and whatever is ordered then says so.
-    pub async fn hold(&mut self, admin: &dyn NodeAdmin, peers: &[String]) -> Result<(), AdminError> {
+    pub async fn hold(&mut self, admin: &dyn NodeAdmin, peers: &[String]) -> Result<bool, AdminError> {
         let Some(ours) = self.token else {
-            return match self.token(admin, peers).await {
-                Err(conflict @ AdminError::Conflict { .. }) => Err(conflict),
-                _ => Ok(()),
+            self.missing = self.take_over(admin, peers).await.err();
+            return match &self.missing {
+                Some(conflict @ AdminError::Conflict { .. }) => Err(conflict.clone()),
+                missing => Ok(missing.is_none()),
             };
         };
         if self.active.is_some_and(|at| clock::since(at) < HOLD) {
-            return Ok(());
+            return Ok(false);
         }
         // Asked first: to acquire would take the token from a newer process of the same installation.
-        let Ok(state) = admin.cluster_state(peers).await else { return Ok(()) };
+        let Ok(state) = admin.cluster_state(peers).await else { return Ok(false) };
         let (theirs, installation) = (state.operator_token, state.operator_installation);
         if theirs > ours {
             return Err(AdminError::TakenOver { ours, theirs, installation });
@@ -95,11 +99,11 @@ impl Fence {
             }
             Ok(_) => {
                 self.active = Some(clock::now());
-                Ok(())
+                Ok(false)
             }
             Err(refusal) => match self.explain(admin, peers, refusal).await {
                 taken @ AdminError::TakenOver { .. } => Err(taken),
-                _ => Ok(()),
+                _ => Ok(false),
             },
         }
     }
@@ -109,8 +113,8 @@ impl Fence {
     ///
     /// # Errors
     /// [`AdminError::TakenOver`], which is final; the nodes cannot be asked, and then nobody knows.
-    pub async fn confirm(&mut self, admin: &dyn NodeAdmin, peers: &[String]) -> Result<(), AdminError> {
-        let ours = self.token(admin, peers).await?;
+    pub async fn confirm(&self, admin: &dyn NodeAdmin, peers: &[String]) -> Result<(), AdminError> {
+        let ours = self.token()?;
         let state = admin.cluster_state(peers).await?;
         let (theirs, installation) = (state.operator_token, state.operator_installation);
         if theirs > ours { Err(AdminError::TakenOver { ours, theirs, installation }) } else { Ok(()) }
@@ -126,7 +130,7 @@ impl Fence {
         peers: &[String],
         order: Order,
     ) -> Result<Vec<ReconfigureOutcome>, AdminError> {
-        let token = self.token(admin, peers).await?;
+        let token = self.token()?;
         match admin.order(peers, token, order).await {
             Err(refusal) => Err(self.explain(admin, peers, refusal).await),
             Ok(outcomes) => {

@@ -39,10 +39,10 @@ pub struct State {
     pub founding: Option<Founding>,
     /// What another process keeps of the founding right before this one does.
     pub other_founding: Option<Founding>,
+    /// Place (index) whose blank node another process tells to join, right before this one gets its token.
+    pub other_join: Option<u32>,
     pub places: BTreeMap<u32, Node>,
     pub draining_wishes: Vec<u64>,
-    /// What happens while a process sleeps: it has asked the nodes who they are, and not yet the cluster.
-    pub meanwhile: Option<fn(&mut State)>,
     bootstrap: Option<BootstrapRequest>,
     pub map: Option<ClusterMap>,
     leaders: BTreeMap<u32, u64>,
@@ -115,6 +115,18 @@ impl State {
         self.map().nodes.push(map::Node { id, uuid, name, state, ..map::Node::default() });
     }
 
+    /// The node at the place (index) is a member from here on. Gives its id.
+    fn join(&mut self, index: u32) -> u64 {
+        let node = self.places.get_mut(&index).expect("a place");
+        if node.id == 0 {
+            self.next_node += 1;
+            node.id = self.next_node;
+            let (id, uuid) = (node.id, node.uuid.clone());
+            self.add_node(id, uuid, format!("node-{index}"));
+        }
+        self.places[&index].id
+    }
+
     fn reconfigure(&mut self, shard: u32, nodes: &[u64], expected: u64) -> ReconfigureOutcome {
         let at = self.map().shards.iter().position(|of| of.id == shard).expect("a known shard");
         let version = self.map().shards[at].group.as_ref().map_or(0, |group| group.version);
@@ -141,26 +153,6 @@ impl State {
         self.map().nodes.retain(|of| of.id != node);
     }
 
-    /// What another process does when it finds the disk of a place empty: its node goes, and a new one takes its replicas.
-    pub fn replace(&mut self, index: u32) {
-        self.token += 1;
-        self.process = "another".into();
-        self.next_node += 1;
-        self.next_uuid += 1;
-        let (new, uuid) = (self.next_node, format!("uuid-{}", self.next_uuid));
-        let place = self.places.get_mut(&index).expect("a place");
-        place.uuid.clone_from(&uuid);
-        let old = std::mem::replace(&mut place.id, new);
-        self.add_node(new, uuid, format!("node-{index}"));
-        for shard in &mut self.map().shards {
-            let named = shard.target.iter_mut().flat_map(|target| &mut target.replicas);
-            let replicas = named.chain(shard.group.iter_mut().flat_map(|group| &mut group.replicas));
-            replicas.filter(|replica| replica.node_id == old).for_each(|replica| replica.node_id = new);
-        }
-        self.leaders.values_mut().filter(|leader| **leader == old).for_each(|leader| *leader = new);
-        self.remove(old);
-    }
-
     /// Replicas of the data shards and the meta shard on a node.
     pub fn replicas(&self, node: u64) -> usize {
         let shards = self.map.iter().flat_map(|map| &map.shards).filter_map(|shard| shard.group.as_ref());
@@ -179,10 +171,14 @@ impl State {
     }
 
     fn at(&mut self, address: &str) -> Result<&mut Node, AdminError> {
-        let index: u32 = address.trim_start_matches("peer:").parse().expect("an address of ours");
+        let index = index_of(address);
         let gone = AdminError::Unreachable { address: address.into(), message: "nobody listens".into() };
         self.places.get_mut(&index).filter(|node| node.running && !node.mute).ok_or(gone)
     }
+}
+
+fn index_of(address: &str) -> u32 {
+    address.trim_start_matches("peer:").parse().expect("an address of ours")
 }
 
 fn killed(message: String) -> AdminError {
@@ -294,10 +290,7 @@ impl NodeAdmin for World {
     }
 
     async fn cluster_state(&self, _: &[String]) -> Result<GetClusterStateResponse, AdminError> {
-        let mut state = self.state.lock();
-        if let Some(change) = state.meanwhile.take() {
-            change(&mut state);
-        }
+        let state = self.state.lock();
         let Some(map) = state.map.clone() else { return Err(killed("the meta shard has no leader".into())) };
         let alive = |id: u64| state.places.values().any(|node| node.id == id && node.running);
         let nodes = map.nodes.iter().map(|node| NodeLiveness {
@@ -338,6 +331,9 @@ impl NodeAdmin for World {
 
     async fn acquire(&self, _: &[String], request: AcquireOperatorRequest) -> Result<u64, AdminError> {
         let mut state = self.state.lock();
+        if let Some(index) = state.other_join.take() {
+            state.join(index);
+        }
         if state.process != request.process {
             state.process = request.process;
             state.token += 1;
@@ -380,15 +376,8 @@ impl NodeAdmin for World {
         let mut state = self.state.lock();
         state.check(request.operator_token)?;
         assert_eq!(request.cluster_id, "cluster");
-        let node = state.at(address)?;
-        let (uuid, name) = (node.uuid.clone(), address.replace("peer:", "node-"));
-        if node.id == 0 {
-            state.next_node += 1;
-            let id = state.next_node;
-            state.at(address)?.id = id;
-            state.add_node(id, uuid, name);
-        }
-        let node_id = state.at(address)?.id;
+        state.at(address)?;
+        let node_id = state.join(index_of(address));
         state.burn().map_err(killed)?;
         Ok(JoinResponse { node_id })
     }

@@ -29,7 +29,7 @@ use granary_store::{Event, Role};
 use super::{
     Call, Failed, Reply, Status, call,
     data::{holds, pass},
-    meta::{blank, done, not_leader, propose_meta, store_error, with_view},
+    meta::{done, nobody, not_leader, propose_meta, store_error, with_view},
 };
 use crate::{
     operator::{kv_address, name, peer_address, place_of_address},
@@ -102,6 +102,11 @@ pub enum AdminReply {
     Done,
 }
 
+/// Of a blank node to who orders.
+fn blank() -> Status {
+    Status::failed_precondition("this node is blank: it belongs to no cluster")
+}
+
 pub(super) async fn serve(world: &Shared, place: usize, what: AdminCall) -> Result<AdminReply, Status> {
     match what {
         AdminCall::Identify => Ok(AdminReply::Identify(Box::new(identify(&world.borrow(), place)))),
@@ -114,8 +119,7 @@ pub(super) async fn serve(world: &Shared, place: usize, what: AdminCall) -> Resu
         AdminCall::AtLeader { forwarded, what } => {
             let refused = {
                 let world = world.borrow();
-                let unavailable = || Status::unavailable("this node is blank");
-                let member = world.member(place).ok_or_else(|| if forwarded { unavailable() } else { blank() })?;
+                let member = world.member(place).ok_or_else(|| if forwarded { nobody() } else { blank() })?;
                 if member.leads(META_SHARD).is_some() { None } else { Some(not_leader(&world, place)) }
             };
             let Some(refused) = refused else { return at_leader(world, place, *what).await };

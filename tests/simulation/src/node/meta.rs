@@ -174,7 +174,7 @@ fn take(world: &Shared, place: usize, answer: ReportResponse) {
 pub(super) fn report(world: &Shared, place: usize, request: ReportRequest) -> Result<ReportResponse, Status> {
     let mut world = world.borrow_mut();
     let now = world.instant();
-    let member = world.member_mut(place).ok_or_else(|| Status::unavailable("this node is blank"))?;
+    let member = world.member_mut(place).ok_or_else(nobody)?;
     let sender = request.sender.clone().unwrap_or_default();
     check_cluster(member, &sender)?;
     let Some(term) = member.leads(META_SHARD) else {
@@ -210,14 +210,15 @@ fn check_cluster(member: &Member, sender: &Sender) -> Result<(), Status> {
     Err(Status::failed_precondition("another cluster"))
 }
 
-pub(super) fn blank() -> Status {
-    Status::failed_precondition("this node is blank: it belongs to no cluster")
+/// Of a blank node to another node: a member may be meant that has lost its disk, and somebody else may know better.
+pub(super) fn nobody() -> Status {
+    Status::unavailable("this node is blank: it belongs to no cluster")
 }
 
 /// A map from the meta shard's leader.
 pub(super) fn pushed(world: &Shared, place: usize, request: PushMapRequest) -> Result<(), Status> {
     let mut world = world.borrow_mut();
-    let member = world.member(place).ok_or_else(blank)?;
+    let member = world.member(place).ok_or_else(nobody)?;
     check_cluster(member, &request.sender.unwrap_or_default())?;
     world.offer_map(place, request.map.unwrap_or_default());
     Ok(())
@@ -334,7 +335,7 @@ pub(super) async fn join_cluster(
 pub(super) async fn propose_meta(world: &Shared, place: usize, operation: Operation) -> Result<MetaAnswer, Status> {
     let command = {
         let world = world.borrow();
-        let member = world.member(place).ok_or_else(blank)?;
+        let member = world.member(place).ok_or_else(nobody)?;
         if member.leads(META_SHARD).is_none() {
             return Err(not_leader(&world, place));
         }

@@ -10,6 +10,11 @@ use granary_simulation::{
 
 const SHARD: ShardId = ShardId(1);
 
+/// Who leads the meta shard.
+fn meta_leader(world: &World) -> Option<usize> {
+    (0..world.places.len()).find(|place| world.member(*place).is_some_and(|member| member.leads(ShardId(0)).is_some()))
+}
+
 fn shape(nodes: u32) -> Shape {
     Shape { places: 8, shards: 1, factor: 3, nodes }
 }
@@ -99,4 +104,29 @@ fn a_restarted_follower_asked_for_its_vote_within_the_leaders_lease_refuses() {
     assert_eq!(leader(&world.borrow()), Some(leads), "somebody else was elected with the vote of a restarted follower");
     World::run_for(&world, 3 * SECOND);
     assert_ne!(leader(&world.borrow()), Some(leads), "nobody was elected at all");
+}
+
+/// World 2219: nodes without a replica of the meta shard know its leader by its last answer only. Where that was, there is an
+/// empty disk now, and so soon that nobody found its port closed.
+#[test]
+fn nodes_whose_leader_of_the_meta_shard_has_lost_its_disk_report_to_the_next_one() {
+    let world = found(4, shape(5)).unwrap();
+    World::run_for(&world, SECOND);
+    {
+        let mut world = world.borrow_mut();
+        let leads = meta_leader(&world).unwrap();
+        world.crash(leads, true);
+        let World { places, rng, .. } = &mut *world;
+        places[leads].wipe(1, rng);
+        world.start(leads);
+    }
+    let told = |world: &mut World| {
+        let leader = meta_leader(world).and_then(|place| world.member(place)).map(|member| member.id());
+        let members = (0..world.places.len()).filter_map(|place| world.member(place));
+        let believed: Vec<_> = members.map(|member| member.meta_leader()).collect();
+        leader.is_some() && believed == vec![leader; 4]
+    };
+    assert!(World::run_until(&world, 5 * SECOND, told).is_some(), "a node reports to nobody");
+    let whole = |world: &mut World| world.is_ready() && world.is_whole();
+    assert!(World::run_until(&world, 60 * SECOND, whole).is_some(), "{:?}", world.borrow().substrate.said);
 }
