@@ -1,35 +1,40 @@
-//! `granary bench`: measures throughput and latency with clients that each wait for their answer.
+//! `granary bench`: measures throughput and latency.
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use granary_client::{Client, Write};
-use hdrhistogram::Histogram;
-use rand::RngExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
+use granary_client::{Client, Scan, Write};
+use granary_common::limits::MAX_PAGE_ROWS;
+use granary_load::{Distribution, Kind, Op, Outcome, Plan, Target};
 use serde_json::json;
 
-use crate::{context::Context, failure::Failure, output};
-
-/// Highest latency that is told apart, in microseconds: ten minutes.
-const HIGHEST_US: u64 = 600_000_000;
-/// Writes of a batch while the keys are filled in.
-const FILL: usize = 512;
+use crate::{
+    args::duration,
+    context::Context,
+    failure::Failure,
+    output::{self, grouped},
+    progress::Steps,
+};
 
 /// Arguments of `granary bench`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   granary bench put
-  granary bench get --clients 256 --value-size 1024 --keys 100000 --seconds 30
-  granary bench mixed -o json
-      {\"load\",\"clients\",\"value_size\",\"keys\",\"seconds\",\"operations\",\"per_second\",\"p50_us\",\"p90_us\",\"p99_us\",
-       \"p999_us\",\"max_us\",\"errors\":{message: count}}
+  granary bench get --clients 256 --connections 4 --keys 100000 --time 30s
+  granary bench mixed --distribution zipf --rate 5000 --warm-up 5s
+  granary bench batch --batch 64 --value-size 1024
+  granary bench scan --rows 1000 -o json
+      {\"load\",\"clients\",\"connections\",\"value_size\",\"keys\",\"distribution\",\"rate\",\"seconds\",\"operations\",
+       \"per_second\",\"keys_per_second\",\"p50_us\",\"p90_us\",\"p99_us\",\"p999_us\",\"max_us\",\"unsent\",
+       \"errors\":{message: count}}
 
-It writes keys bench/00000000 and up. Reads are linearizable; get and mixed first fill all keys in.")]
+It writes keys bench/00000000 and up. Reads are linearizable; all loads but put and batch first fill all keys in.
+Without --rate each client asks again as soon as it has its answer. With it requests have their times, and latency
+counts from there, so that a cluster that stands still is seen by all requests that were due (times are kept to 1 ms).")]
 pub struct Args {
     /// What to measure
     #[arg(value_enum)]
@@ -37,125 +42,174 @@ pub struct Args {
     /// Clients, each with one request in flight
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub clients: u32,
+    /// Connections to each node; clients share them
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub connections: u32,
     /// Bytes of a value
     #[arg(long, default_value_t = 256, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=4_194_304))]
     pub value_size: u32,
-    /// How long, in seconds
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub seconds: u64,
-    /// Number of keys; each request takes one of them at random
+    /// Number of keys
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     pub keys: u32,
+    /// Which keys are asked for how often
+    #[arg(long, value_enum, default_value_t = Spread::Uniform)]
+    pub distribution: Spread,
+    /// Keys of one batch
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub batch: u32,
+    /// Rows of one scan
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rows: u32,
+    /// Requests a second of all clients together
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub rate: Option<u32>,
+    /// How long nothing is counted at first, such as 500ms, 10s or 2m
+    #[arg(long, default_value = "1s", value_parser = duration, value_name = "TIME")]
+    pub warm_up: Duration,
+    /// How long is measured behind that
+    #[arg(long, alias = "seconds", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    pub time: Duration,
 }
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Load {
-    /// Only puts.
+    /// Puts of one key
     Put,
-    /// Only gets.
+    /// Gets of one key
     Get,
-    /// Half puts, half gets.
+    /// Half puts, half gets
     Mixed,
+    /// Rows in the order of their keys
+    Scan,
+    /// Puts of many keys at once
+    Batch,
 }
 
-struct Measured {
-    latencies: Histogram<u64>,
-    errors: BTreeMap<String, u64>,
+/// Which keys are asked for how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Spread {
+    /// All as often
+    Uniform,
+    /// A few very often: the nth in proportion to 1 / n^0.99
+    Zipf,
 }
 
 /// Does it.
 pub async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let client = context.client().await?;
-    let value = Bytes::from_owner((0..args.value_size).map(|_| rand::random()).collect::<Vec<u8>>());
-    if args.load != Load::Put {
-        fill(&client, &value, args.keys).await?;
+    let plan = plan(&args);
+    let mut targets = Vec::new();
+    for _ in 0..args.connections {
+        targets.push(Cluster { client: Arc::new(context.client().await?) });
     }
-    let args = Arc::new(args);
-    let started = Instant::now();
-    let until = started + Duration::from_secs(args.seconds);
-    let workers: Vec<_> =
-        (0..args.clients).map(|_| tokio::spawn(work(client.clone(), args.clone(), value.clone(), until))).collect();
-    let mut total = Measured::new()?;
-    for worker in workers {
-        let measured = worker.await.map_err(|error| Failure::failed(format!("a client stopped: {error}")))??;
-        total.latencies.add(&measured.latencies).map_err(Failure::failed)?;
-        for (message, count) in measured.errors {
-            *total.errors.entry(message).or_default() += count;
-        }
+    if let Some(first) = targets.first()
+        && !matches!(plan.kind, Kind::Put | Kind::Batch)
+    {
+        let clock = Steps::new("filling keys in", u64::from(plan.keys));
+        granary_load::fill(first, &plan, |keys| clock.at(keys.into(), "")).await.map_err(Failure::failed)?;
+        clock.finish();
     }
-    report(context, &args, &total, started.elapsed().as_secs_f64())
+    let (clock, begun) = (Steps::new(name(args.load), (plan.warm_up + plan.time).as_secs()), Instant::now());
+    let mut before = (Duration::ZERO, 0);
+    let outcome = granary_load::run(&targets, &plan, |seen| {
+        let past = (seen.elapsed - before.0).as_secs_f64();
+        let rate = (seen.done - before.1) as f64 / past.max(0.001);
+        before = (seen.elapsed, seen.done);
+        let failed = if seen.failed > 0 { format!(", {} failed", grouped(seen.failed)) } else { String::new() };
+        clock.at(begun.elapsed().as_secs(), &format!("{} op/s{failed}", grouped(rate as u64)));
+    });
+    let outcome = outcome.await.map_err(Failure::failed)?;
+    clock.finish();
+    report(context, &args, &outcome)
 }
 
-impl Measured {
-    fn new() -> Result<Self, Failure> {
-        let latencies = Histogram::new_with_bounds(1, HIGHEST_US, 3).map_err(Failure::failed)?;
-        Ok(Self { latencies, errors: BTreeMap::new() })
+fn plan(args: &Args) -> Plan {
+    Plan {
+        kind: match args.load {
+            Load::Put => Kind::Put,
+            Load::Get => Kind::Get,
+            Load::Mixed => Kind::Mixed,
+            Load::Scan => Kind::Scan,
+            Load::Batch => Kind::Batch,
+        },
+        clients: args.clients,
+        value_size: args.value_size,
+        keys: args.keys,
+        distribution: match args.distribution {
+            Spread::Uniform => Distribution::Uniform,
+            Spread::Zipf => Distribution::Zipf,
+        },
+        batch: args.batch,
+        rows: args.rows,
+        rate: args.rate,
+        warm_up: args.warm_up,
+        time: args.time,
     }
 }
 
-fn key(number: u32) -> String {
-    format!("bench/{number:08}")
-}
-
-async fn fill(client: &Client, value: &Bytes, keys: u32) -> Result<(), Failure> {
-    let numbers: Vec<u32> = (0..keys).collect();
-    // A batch of large values is split by the client; this bounds what is in memory (values share theirs).
-    for chunk in numbers.chunks(FILL) {
-        let writes = chunk.iter().map(|&number| Write::put(key(number), value.clone())).collect();
-        for part in client.batch(writes).await? {
-            part.result?;
-        }
+fn name(load: Load) -> &'static str {
+    match load {
+        Load::Put => "put",
+        Load::Get => "get",
+        Load::Mixed => "mixed",
+        Load::Scan => "scan",
+        Load::Batch => "batch",
     }
-    Ok(())
 }
 
-async fn work(client: Client, args: Arc<Args>, value: Bytes, until: Instant) -> Result<Measured, Failure> {
-    let mut measured = Measured::new()?;
-    while Instant::now() < until {
-        let (number, put) = {
-            let mut random = rand::rng();
-            let put = match args.load {
-                Load::Put => true,
-                Load::Get => false,
-                Load::Mixed => random.random(),
-            };
-            (random.random_range(0..args.keys), put)
-        };
-        let started = Instant::now();
-        let outcome = match put {
-            true => client.put(key(number), value.clone()).await.map(drop),
-            false => client.get(key(number)).await.map(drop),
-        };
-        match outcome {
-            Ok(()) => {
-                let us = u64::try_from(started.elapsed().as_micros()).unwrap_or(HIGHEST_US);
-                measured.latencies.saturating_record(us.max(1));
+/// A client of the cluster, with its own connections.
+#[derive(Clone)]
+struct Cluster {
+    client: Arc<Client>,
+}
+
+impl Target for Cluster {
+    async fn ask(&self, op: Op) -> Result<u64, String> {
+        let words = |error: granary_client::Error| error.to_string();
+        match op {
+            Op::Put { key, value } => self.client.put(key, value).await.map(|_| 1).map_err(words),
+            Op::Get { key } => self.client.get(key).await.map(|_| 1).map_err(words),
+            Op::Batch { keys, value } => {
+                let writes = keys.into_iter().map(|key| Write::put(key, value.clone())).collect();
+                let mut written = 0;
+                for part in self.client.batch(writes).await.map_err(words)? {
+                    part.result.map_err(words)?;
+                    written += part.writes as u64;
+                }
+                Ok(written)
             }
-            Err(error) => *measured.errors.entry(error.to_string()).or_default() += 1,
+            Op::Scan { from, rows } => {
+                let scan = Scan { start: from, page_rows: rows.min(MAX_PAGE_ROWS), ..Scan::prefix("bench/") };
+                let rows = self.client.scan(scan).take(rows as usize);
+                rows.try_fold(0, |rows, _| async move { Ok(rows + 1) }).await.map_err(words)
+            }
         }
     }
-    Ok(measured)
 }
 
-fn report(context: &Context, args: &Args, total: &Measured, seconds: f64) -> Result<(), Failure> {
-    let latencies = &total.latencies;
-    let rate = latencies.len() as f64 / seconds;
-    let [p50, p90, p99, p999] = [0.5, 0.9, 0.99, 0.999].map(|quantile| latencies.value_at_quantile(quantile));
-    let name = format!("{:?}", args.load).to_lowercase();
+fn report(context: &Context, args: &Args, outcome: &Outcome) -> Result<(), Failure> {
+    let (name, latencies) = (name(args.load), &outcome.latencies);
+    let [p50, p90, p99, p999] = [0.5, 0.9, 0.99, 0.999].map(|quantile| outcome.quantile_us(quantile));
     if context.json() {
         output::json(&json!({
-            "load": name, "clients": args.clients, "value_size": args.value_size, "keys": args.keys,
-            "seconds": seconds, "operations": latencies.len(), "per_second": rate, "p50_us": p50, "p90_us": p90,
-            "p99_us": p99, "p999_us": p999, "max_us": latencies.max(), "errors": total.errors,
+            "load": name, "clients": args.clients, "connections": args.connections, "value_size": args.value_size,
+            "keys": args.keys, "distribution": format!("{:?}", args.distribution).to_lowercase(), "rate": args.rate,
+            "seconds": outcome.seconds, "operations": latencies.len(), "per_second": outcome.per_second(),
+            "keys_per_second": outcome.keys_per_second(), "p50_us": p50, "p90_us": p90, "p99_us": p99, "p999_us": p999,
+            "max_us": latencies.max(), "unsent": outcome.unsent, "errors": outcome.errors,
         }))?;
     } else {
         let ms = |us: u64| us as f64 / 1000.0;
+        let keys = match args.load {
+            Load::Scan | Load::Batch => format!(", {} keys/s", grouped(outcome.keys_per_second() as u64)),
+            Load::Put | Load::Get | Load::Mixed => String::new(),
+        };
         output::line(&format!(
-            "{name}: {} op/s ({} in {seconds:.1} s, {} clients, {} B values)\n\
+            "{name}: {} op/s{keys} ({} in {:.1} s, {} clients, {} B values)\n\
              latency in ms: p50 {:.2}  p90 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2}",
-            output::grouped(rate as u64),
-            output::grouped(latencies.len()),
+            grouped(outcome.per_second() as u64),
+            grouped(latencies.len()),
+            outcome.seconds,
             args.clients,
             args.value_size,
             ms(p50),
@@ -165,12 +219,17 @@ fn report(context: &Context, args: &Args, total: &Measured, seconds: f64) -> Res
             ms(latencies.max()),
         ))?;
     }
-    let errors: u64 = total.errors.values().sum();
-    for (message, count) in &total.errors {
-        eprintln!("error, {} times: {message}", output::grouped(*count));
+    for (message, count) in &outcome.errors {
+        eprintln!("error, {} times: {message}", grouped(*count));
     }
-    match errors {
+    if outcome.unsent > 0 {
+        eprintln!(
+            "{} requests were due and never sent: more --clients are needed for this --rate",
+            grouped(outcome.unsent)
+        );
+    }
+    match outcome.failed() {
         0 => Ok(()),
-        errors => Err(Failure::failed(format!("{} requests failed", output::grouped(errors)))),
+        failed => Err(Failure::failed(format!("{} requests failed", grouped(failed)))),
     }
 }

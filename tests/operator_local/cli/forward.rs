@@ -20,7 +20,7 @@ async fn every_command_that_needs_the_data_api_only_works_through_one_address() 
     }
     assert_eq!(granary(&["get", "key/7"]).await.text().trim_end(), "value");
     assert_eq!(granary(&["scan", "--prefix", "key/"]).await.text().lines().count(), 20);
-    granary(&["bench", "mixed", "--seconds", "1", "--clients", "4", "--keys", "100"]).await;
+    granary(&["bench", "mixed", "--time", "1s", "--clients", "4", "--keys", "100"]).await;
     let status = granary(&["status"]).await;
     says(&status.text(), &["node-1", "4 of 4 shards with a leader", "unknown"]);
     says(&status.stderr, &["only the cluster map is shown"]);

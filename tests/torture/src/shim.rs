@@ -71,8 +71,17 @@ fn give_a_disk(data: &Path, disk: &Path) -> std::io::Result<()> {
         return Ok(());
     }
     let lives = fs::read_dir(disk)?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
-    let life = disk.join((lives.max().unwrap_or(0) + 1).to_string());
+    let lives: Vec<u64> = lives.collect();
+    let life = disk.join((lives.iter().max().unwrap_or(&0) + 1).to_string());
     fs::create_dir(&life)?;
+    // What nobody uses any more would fill the disk in an hour.
+    for old in lives {
+        match fs::remove_dir_all(disk.join(old.to_string())) {
+            // The nemesis empties it as well.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
     File::open(&life)?.sync_all()?;
     File::open(disk)?.sync_all()?;
     match fs::remove_dir(data) {

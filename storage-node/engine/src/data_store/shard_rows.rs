@@ -67,6 +67,11 @@ impl DataStore {
         self.db.get_approximate_sizes(&[Range::new(&range.start, &range.end)]).iter().sum()
     }
 
+    /// Rows of all shards that are in no table yet, in bytes. Includes what is deleted.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.db.property_int_value("rocksdb.cur-size-all-mem-tables").ok().flatten().unwrap_or(u64::MAX)
+    }
+
     /// Begins an install, in one synced batch: the marker is there, and all rows at `ranges` and the shard's state are
     /// gone. From here until [`DataStore::finish_install`] the shard has no rows that mean anything.
     pub(crate) fn begin_install(&self, shard: ShardId, ranges: &[SlotRange]) -> Result<(), EngineError> {

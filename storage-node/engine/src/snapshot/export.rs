@@ -37,10 +37,19 @@ pub struct Exported {
 pub fn export(store: &DataStore, shard: ShardId, staging: &StagingArea) -> Result<Exported, SnapshotError> {
     let view = store.snapshot();
     if let Some(state) = state_in(&view, shard)? {
-        // Both are rough: what is still in memory is in the first alone, what was deleted may be.
-        staging.check_room(state.bytes.max(store.approximate_bytes(shard::range(&state))))?;
+        staging.check_room(most_bytes(
+            state.bytes,
+            store.approximate_bytes(shard::range(&state)),
+            store.memory_bytes(),
+        ))?;
     }
     export_view(&view, shard, staging, FILE_BYTES)
+}
+
+/// Most that the rows of a shard can take. All are rough: what was `written` counts also what was written over, for as long
+/// as the shard lives; what its `tables` hold is not all, as some rows of some shard are still in `memory`.
+pub(super) fn most_bytes(written: u64, tables: u64, memory: u64) -> u64 {
+    written.min(tables.saturating_add(memory))
 }
 
 /// As [`export`]; what it reads is in the view alone, so nothing newer can slip in.

@@ -1,0 +1,95 @@
+//! What a client asks for next.
+
+use bytes::Bytes;
+use rand::{Rng, RngExt as _};
+
+use crate::{Kind, Op, Plan, key, keys::Keys};
+
+/// Chooses requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Choice {
+    plan: Plan,
+    keys: Keys,
+    value: Bytes,
+}
+
+impl Choice {
+    pub(crate) fn new(plan: &Plan, value: Bytes) -> Self {
+        Self { plan: plan.clone(), keys: Keys::new(plan.distribution, plan.keys), value }
+    }
+
+    pub(crate) fn next(&self, random: &mut impl Rng) -> Op {
+        let first = self.keys.pick(random);
+        let put = || Op::Put { key: key(first), value: self.value.clone() };
+        let get = || Op::Get { key: key(first) };
+        match self.plan.kind {
+            Kind::Put => put(),
+            Kind::Get => get(),
+            Kind::Mixed if random.random() => put(),
+            Kind::Mixed => get(),
+            Kind::Batch => {
+                // Neighbours by number, which are spread over shards by their hash; none twice.
+                let count = self.plan.batch.clamp(1, self.plan.keys.max(1));
+                let at = |step: u32| ((u64::from(first) + u64::from(step)) % u64::from(self.plan.keys.max(1))) as u32;
+                Op::Batch { keys: (0..count).map(|step| key(at(step))).collect(), value: self.value.clone() }
+            }
+            Kind::Scan => {
+                // As many rows as are asked for are behind it.
+                let last = self.plan.keys.saturating_sub(self.plan.rows);
+                Op::Scan { from: key(first.min(last)), rows: self.plan.rows }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+    use crate::Distribution;
+
+    fn next(kind: Kind, keys: u32, count: usize) -> Vec<Op> {
+        let plan = Plan {
+            kind,
+            clients: 1,
+            value_size: 3,
+            keys,
+            distribution: Distribution::Uniform,
+            batch: 64,
+            rows: 10,
+            rate: None,
+            warm_up: Duration::ZERO,
+            time: Duration::ZERO,
+        };
+        let (choice, mut random) = (Choice::new(&plan, Bytes::from_static(b"abc")), StdRng::seed_from_u64(3));
+        (0..count).map(|_| choice.next(&mut random)).collect()
+    }
+
+    #[test]
+    fn half_of_a_mixed_load_are_puts() {
+        let puts = next(Kind::Mixed, 100, 1_000).iter().filter(|op| matches!(op, Op::Put { .. })).count();
+        assert!((400..600).contains(&puts), "{puts}");
+    }
+
+    #[test]
+    fn a_batch_has_each_key_once_and_no_more_than_there_are() {
+        for (keys, wanted) in [(1_000, 64), (20, 20), (1, 1)] {
+            for op in next(Kind::Batch, keys, 50) {
+                let Op::Batch { keys, value } = op else { panic!("{op:?}") };
+                assert_eq!((keys.len(), &value[..]), (wanted, &b"abc"[..]));
+                assert_eq!(keys.into_iter().collect::<BTreeSet<_>>().len(), wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn a_scan_begins_where_as_many_rows_follow() {
+        for op in next(Kind::Scan, 12, 50) {
+            let Op::Scan { from, rows } = op else { panic!("{op:?}") };
+            assert!(from <= key(2) && rows == 10);
+        }
+    }
+}
