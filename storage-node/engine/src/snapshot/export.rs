@@ -37,11 +37,8 @@ pub struct Exported {
 pub fn export(store: &DataStore, shard: ShardId, staging: &StagingArea) -> Result<Exported, SnapshotError> {
     let view = store.snapshot();
     if let Some(state) = state_in(&view, shard)? {
-        staging.check_room(most_bytes(
-            state.bytes,
-            store.approximate_bytes(shard::range(&state)),
-            store.memory_bytes(),
-        ))?;
+        let tables = store.approximate_bytes(shard::range(&state));
+        staging.check_room(most_bytes(state.bytes, tables, store.memory_bytes()))?;
     }
     export_view(&view, shard, staging, FILE_BYTES)
 }
