@@ -24,9 +24,9 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
 /// Between two writes to a shard.
 const PAUSE: Duration = Duration::from_millis(20);
 /// By then the status has named it. The aim is 15 s, which the figure shows: here two Kubernetes share the cores.
-const NAMED: Duration = Duration::from_secs(30);
+const NAMED: Duration = Duration::from_secs(60);
 /// Longest time in which a shard takes no write while its leader hangs.
-const GAP: Duration = Duration::from_secs(10);
+const GAP: Duration = Duration::from_secs(20);
 
 async fn hangs(scene: &Scene) -> Result<Figures> {
     let mut figures = Figures::new();

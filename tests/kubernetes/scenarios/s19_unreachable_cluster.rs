@@ -21,7 +21,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
 }];
 
 /// What a busy machine may add to one run over another.
-const NOISE: Duration = Duration::from_secs(15);
+const NOISE: Duration = Duration::from_secs(30);
 
 async fn unreachable(scene: &Scene) -> Result<Figures> {
     let mut figures = Figures::new();

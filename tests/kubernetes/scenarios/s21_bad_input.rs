@@ -162,7 +162,7 @@ async fn hands(scene: &Scene) -> Result<Figures> {
         "nodes": [{"name": "demo-node-0", "nodeId": 1, "state": "Silent", "ready": false}]}});
     let lie = ["patch", "gsc", "demo", "--subresource=status", "--type=merge", "-p", &lie.to_string()];
     cluster.kubectl(&lie).await?;
-    cluster.ready_within(4, Duration::from_secs(60)).await?;
+    cluster.ready_within(4, LIMIT).await?;
     assert_eq!(cluster.get().await?.status.unwrap_or_default().claims_kept, 0);
     // What the operator noted of the cluster is found again in its claims.
     cluster.kubectl(&["annotate", "gsc", "demo", "granary.io/cluster-id-", "granary.io/bootstrapped-"]).await?;

@@ -7,6 +7,7 @@ use granary_simulation::{
     run::{finish, found, judge},
     world::{MS, SECOND, Shape, World},
 };
+use granary_store::Event;
 
 const SHARD: ShardId = ShardId(1);
 
@@ -84,6 +85,30 @@ fn a_read_that_is_put_aside_while_its_replica_goes_is_not_answered_from_what_is_
     let mut world = world.borrow_mut();
     judge(&mut world, &[]).unwrap();
     assert!(world.counts.get("read whose lease ran out").is_some_and(|times| *times > 5), "{:?}", world.counts);
+}
+
+/// HAZARDS H16: whoever takes over is elected at once, whatever followers have promised. At each step the checks compare the
+/// leases of all leaders.
+#[test]
+fn a_leader_that_handed_over_and_hears_nothing_of_it_has_no_lease_beside_the_next_one() {
+    for seed in 1..=10 {
+        let world = found(seed, shape(3)).unwrap();
+        World::run_for(&world, SECOND);
+        let leads = leader(&world.borrow()).unwrap();
+        let others: Vec<usize> = (0..3).filter(|place| *place != leads).collect();
+        {
+            let mut world = world.borrow_mut();
+            let to = world.member(others[0]).unwrap().id();
+            world.event(leads, Event::TransferLeader { shard: SHARD, to });
+            world.network.cut.extend(others.iter().map(|other| (*other, leads)));
+        }
+        let taken_over = |world: &mut World| {
+            let member = world.member(others[0]).unwrap();
+            let now = world.boot_ns(others[0]);
+            member.leads(SHARD).is_some() && member.lease(SHARD).is_some_and(|lease| now < lease.until_ns)
+        };
+        assert!(World::run_until(&world, 200 * MS, taken_over).is_some(), "nobody took over in time (seed {seed})");
+    }
 }
 
 /// The checks fail on a vote that is granted too early; here everything asks for one.
