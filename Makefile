@@ -5,6 +5,8 @@
 # make worlds SEED=1 SEEDS=10000  simulated clusters, one for each seed from that one on (two a second)
 # make fuzz CASES=100000  every decoder with so many damaged and hostile inputs
 # make known-bugs  puts bugs back in, one after another, and demands that the suites find them (about 20 minutes)
+# make bench    Granary beside etcd, in turn, for about 40 minutes: target/bench/report.json, docs/performance.md (needs Go)
+# make bench-short  one minute of it
 # make test-kubernetes  the scenarios on a real Kubernetes alone (Linux, root): target/kubernetes/report.json
 # make verify   what CI checks besides: formatting, known-bug patches, lints, dependency rules
 # make fix      what can be mended by itself
@@ -15,7 +17,7 @@
 
 CARGO_FLAGS := --release --locked --workspace
 
-.PHONY: demo demo-short test powercuts torture worlds fuzz known-bugs test-kubernetes build setup verify fix clean-demo kubernetes-up kubernetes-down
+.PHONY: demo demo-short test powercuts torture worlds fuzz known-bugs bench bench-build bench-short test-kubernetes build setup verify fix clean-demo kubernetes-up kubernetes-down
 .DEFAULT_GOAL := build
 
 setup:
@@ -56,18 +58,32 @@ fuzz:
 known-bugs:
 	@scripts/known-bugs
 
+# In the product's target folder: most of what it needs is built there already.
+bench-build: build
+	@bench/build-etcd
+	cd bench && CARGO_TARGET_DIR=../target cargo build --release --locked
+
+bench: bench-build
+	@target/release/granary-bench --page docs/performance.md $(BENCH)
+
+bench-short: bench-build
+	@target/release/granary-bench --short
+
 test-kubernetes: build
 	@scripts/setup kubernetes
 	GRANARY_REQUIRE_KUBERNETES=1 cargo test $(CARGO_FLAGS) --test kubernetes
 
 verify: setup
 	cargo fmt --all --check
+	cargo fmt --manifest-path bench/Cargo.toml --check
 	@scripts/known-bugs --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- --deny warnings
+	cd bench && CARGO_TARGET_DIR=../target cargo clippy --release --locked --all-targets -- --deny warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check bans licenses sources; else echo "cargo-deny is not installed: dependency rules not checked"; fi
 
 fix:
 	cargo fmt --all
+	cargo fmt --manifest-path bench/Cargo.toml
 	GRANARY_BLESS=1 cargo test $(CARGO_FLAGS) --package granary-planner --package granary-crds
 	GRANARY_BLESS=1 cargo test $(CARGO_FLAGS) --test charts
 

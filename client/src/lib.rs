@@ -19,6 +19,8 @@ mod client;
 mod directory;
 mod error;
 mod link;
+#[cfg(feature = "load")]
+mod load;
 mod options;
 mod pipe;
 mod routes;

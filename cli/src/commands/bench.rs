@@ -1,14 +1,8 @@
 //! `granary bench`: measures throughput and latency.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use futures::{StreamExt as _, TryStreamExt as _};
-use granary_client::{Client, Scan, Write};
-use granary_common::limits::MAX_PAGE_ROWS;
-use granary_load::{Distribution, Kind, Op, Outcome, Plan, Target};
+use granary_load::{Distribution, Kind, Outcome, Plan};
 use serde_json::json;
 
 use crate::{
@@ -100,7 +94,7 @@ pub async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let plan = plan(&args);
     let mut targets = Vec::new();
     for _ in 0..args.connections {
-        targets.push(Cluster { client: Arc::new(context.client().await?) });
+        targets.push(context.client().await?);
     }
     if let Some(first) = targets.first()
         && !matches!(plan.kind, Kind::Put | Kind::Batch)
@@ -154,36 +148,6 @@ fn name(load: Load) -> &'static str {
         Load::Mixed => "mixed",
         Load::Scan => "scan",
         Load::Batch => "batch",
-    }
-}
-
-/// A client of the cluster, with its own connections.
-#[derive(Clone)]
-struct Cluster {
-    client: Arc<Client>,
-}
-
-impl Target for Cluster {
-    async fn ask(&self, op: Op) -> Result<u64, String> {
-        let words = |error: granary_client::Error| error.to_string();
-        match op {
-            Op::Put { key, value } => self.client.put(key, value).await.map(|_| 1).map_err(words),
-            Op::Get { key } => self.client.get(key).await.map(|_| 1).map_err(words),
-            Op::Batch { keys, value } => {
-                let writes = keys.into_iter().map(|key| Write::put(key, value.clone())).collect();
-                let mut written = 0;
-                for part in self.client.batch(writes).await.map_err(words)? {
-                    part.result.map_err(words)?;
-                    written += part.writes as u64;
-                }
-                Ok(written)
-            }
-            Op::Scan { from, rows } => {
-                let scan = Scan { start: from, page_rows: rows.min(MAX_PAGE_ROWS), ..Scan::prefix("bench/") };
-                let rows = self.client.scan(scan).take(rows as usize);
-                rows.try_fold(0, |rows, _| async move { Ok(rows + 1) }).await.map_err(words)
-            }
-        }
     }
 }
 

@@ -16,9 +16,12 @@ pub enum Distribution {
     Zipf,
 }
 
+/// All keys begin so.
+pub const PREFIX: &str = "bench/";
+
 /// The key of that number. Keys are in the order of their numbers below 100,000,000.
 pub fn key(number: u32) -> Bytes {
-    format!("bench/{number:08}").into()
+    format!("{PREFIX}{number:08}").into()
 }
 
 /// Picks numbers of keys.

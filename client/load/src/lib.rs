@@ -14,7 +14,7 @@ mod run;
 mod schedule;
 mod target;
 
-pub use keys::{Distribution, key};
+pub use keys::{Distribution, PREFIX, key};
 pub use outcome::Outcome;
 pub use plan::{Kind, Plan};
 pub use run::{Seen, fill, run};

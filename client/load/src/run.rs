@@ -38,7 +38,7 @@ pub async fn fill<T: Target>(target: &T, plan: &Plan, mut seen: impl FnMut(u32))
 }
 
 /// Lets all clients of the plan ask for its time; each takes one of the targets, from the first on. `seen` is told twice a
-/// second how far it is.
+/// second how far it is, and at the end.
 ///
 /// # Errors
 /// When no target is given, or a client panics.
@@ -70,6 +70,8 @@ pub async fn run<T: Target>(targets: &[T], plan: &Plan, mut seen: impl FnMut(See
             }
         }
     }
+    let (done, failed) = recorder.so_far();
+    seen(Seen { elapsed: begin.elapsed(), done, failed });
     let (latencies, keys, errors) = recorder.total();
     let seconds = measured_from.elapsed().as_secs_f64();
     Ok(Outcome { latencies, keys, seconds, errors, unsent: schedule.unsent() })

@@ -24,7 +24,7 @@ pub enum Op {
         /// The value of each.
         value: Bytes,
     },
-    /// Read rows in the order of their keys.
+    /// Read rows from a key on, in the order in which the system has them.
     Scan {
         /// First key.
         from: Bytes,
