@@ -61,7 +61,7 @@ messages! {
         Sender HelloRequest KnownAddress HelloResponse MessagesFrame Open MessagesClosed RaftMessage RaftBody
         Entry ConfState SnapshotMeta GroupNotice SnapshotFrame SnapshotOpen SnapshotManifest SnapshotFile
         SnapshotChunk SnapshotDone SnapshotReply ReportRequest LedShard ReplicaProgress HeldReplica
-        ReportResponse MapLeader PushMapRequest PushMapResponse JoinClusterRequest JoinClusterResponse
+        ReportResponse SpentReplica MapLeader PushMapRequest PushMapResponse JoinClusterRequest JoinClusterResponse
     }
     storage => {
         Command WriteList TxnBody DeleteRangeBody Answer Written GuardFailed TooOld ShardState ClientRow

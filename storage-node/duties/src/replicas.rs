@@ -6,6 +6,7 @@ use granary_common::{META_SHARD, NodeId, ReplicaId, ShardId, SlotRange};
 use granary_machine::shard;
 use granary_proto::{
     map::{self, ClusterMap, ReplicaRole},
+    raft::SpentReplica,
     storage::{ReplicaRecord, ShardState},
 };
 use granary_store::Recovered;
@@ -38,6 +39,19 @@ pub fn wanted(node: NodeId, shard: &map::Shard) -> Option<Wanted> {
 /// Whether this node may make the replica, by what it remembers.
 pub fn may_create(record: Option<&ReplicaRecord>, replica: ReplicaId) -> bool {
     record.is_none_or(|record| record.replica_id == 0 && replica.0 >= record.min_replica_id)
+}
+
+/// Replicas that `map` asks of this node and that it can never make: their ids were used up here. A group that was led with
+/// an older map than the one that named such a replica may have put it out before anybody told of it.
+pub fn spent(node: NodeId, map: &ClusterMap, records: &BTreeMap<ShardId, ReplicaRecord>) -> Vec<SpentReplica> {
+    let spent = |shard: &map::Shard| {
+        let replica = wanted(node, shard)?.replica;
+        let record = records.get(&ShardId(shard.id))?;
+        let lives = record.replica_id == replica.0;
+        let gone = !lives && replica.0 < record.min_replica_id;
+        gone.then_some(SpentReplica { shard_id: shard.id, replica_id: replica.0 })
+    };
+    map.shards.iter().filter_map(spent).collect()
 }
 
 /// Replicas to be made.
@@ -159,5 +173,23 @@ mod tests {
         assert!(!may_create(Some(&gone), ReplicaId(12)));
         assert!(may_create(Some(&gone), ReplicaId(13)));
         assert!(may_create(None, ReplicaId(1)));
+    }
+
+    #[test]
+    fn an_id_that_the_map_asks_for_and_that_is_used_up_here_is_told_and_no_other_is() {
+        let asked = ClusterMap {
+            shards: vec![shard(4, &[(10, 1), (11, 2), (12, 3)], 6, &[(10, 1), (11, 2)])],
+            ..ClusterMap::default()
+        };
+        let told = |node, record: ReplicaRecord| spent(NodeId(node), &asked, &BTreeMap::from([(ShardId(7), record)]));
+        let lives = ReplicaRecord { shard_id: 7, replica_id: 12, min_replica_id: 12, ..ReplicaRecord::default() };
+        let gone = tombstone(&lives);
+        assert_eq!(told(3, gone), [SpentReplica { shard_id: 7, replica_id: 12 }]);
+        assert_eq!(told(3, lives), [], "it is there");
+        let older = ReplicaRecord { replica_id: 8, min_replica_id: 8, ..lives };
+        assert_eq!(told(3, older), [], "it comes when the older one has gone");
+        assert_eq!(told(3, tombstone(&older)), [], "it can be made");
+        assert_eq!(told(4, gone), [], "nothing is asked of this node");
+        assert_eq!(spent(NodeId(3), &asked, &BTreeMap::new()), []);
     }
 }

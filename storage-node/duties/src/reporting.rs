@@ -39,14 +39,20 @@ pub fn check_member(map: &ClusterMap, sender: &Sender) -> Result<(), NoMember> {
     }
 }
 
-/// Whom to ask, the best last: who is believed to lead, then voters of the meta shard, then all others.
-pub fn candidates(map: &ClusterMap, believed: Option<NodeId>, own: NodeId) -> Vec<NodeId> {
+/// Whom to ask, the best last: who is believed to lead, then voters of the meta shard, then all others; and who is `known`
+/// otherwise, as by a seed: the map may be lost or old.
+pub fn candidates(
+    map: &ClusterMap,
+    believed: Option<NodeId>,
+    known: impl IntoIterator<Item = NodeId>,
+    own: NodeId,
+) -> Vec<NodeId> {
     let meta = map.shards.iter().find(|shard| shard.id == META_SHARD.0);
     let replicas = meta.and_then(|meta| meta.group.as_ref()).map_or(&[][..], |group| &group.replicas);
     let holders = replicas.iter().map(|replica| NodeId(replica.node_id));
     let all = map.nodes.iter().map(|node| NodeId(node.id));
     let mut order: Vec<NodeId> = Vec::new();
-    for node in believed.into_iter().chain(holders).chain(all) {
+    for node in believed.into_iter().chain(holders).chain(all).chain(known) {
         if node != own && !order.contains(&node) {
             order.push(node);
         }
@@ -65,9 +71,10 @@ mod tests {
     #[test]
     fn the_believed_leader_is_asked_first_then_holders_of_the_meta_shard_then_all() {
         let map = map(5, &[&[2, 3, 4]]);
-        let mut order = candidates(&map, Some(NodeId(4)), NodeId(3));
+        let mut order = candidates(&map, Some(NodeId(4)), [5, 9, 3].map(NodeId), NodeId(3));
         order.reverse();
-        assert_eq!(order, [4, 2, 1, 5].map(NodeId));
+        assert_eq!(order, [4, 2, 1, 5, 9].map(NodeId));
+        assert_eq!(candidates(&ClusterMap::default(), None, [NodeId(9)], NodeId(3)), [NodeId(9)], "without a map");
     }
 
     #[test]

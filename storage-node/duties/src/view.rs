@@ -12,7 +12,7 @@ use granary_common::{NodeId, ShardId};
 use granary_proto::{
     admin::{NodeLiveness, ShardLiveness},
     map::{Addresses, ClusterMap, Group},
-    raft::{HeldReplica, LedShard, ReportRequest},
+    raft::{HeldReplica, LedShard, ReportRequest, SpentReplica},
 };
 
 /// The word of a shard's leader counts this long.
@@ -43,6 +43,8 @@ pub struct NodeWord {
     pub disk_total_bytes: u64,
     /// The replicas it holds.
     pub held: Vec<HeldReplica>,
+    /// Replicas that its map asked of it and that it can never make.
+    pub spent: Vec<SpentReplica>,
     /// What of its data is damaged, in words; empty: nothing.
     pub damage: String,
 }
@@ -128,6 +130,7 @@ impl View {
             disk_free_bytes: request.disk_free_bytes,
             disk_total_bytes: request.disk_total_bytes,
             held: request.held,
+            spent: request.spent,
             damage: shortened(request.damage),
         };
         leading.nodes.insert(node, word);

@@ -23,11 +23,12 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use granary_proto::{map::ClusterMap, storage::Identity};
 use prost::Message as _;
 
 use crate::{
-    DataStore, EngineError, EngineOptions, FileError, RaftStore, Remade, damage,
+    DataStore, EngineError, EngineOptions, FileError, LogBatch, RaftStore, Remade, damage,
     files::{self, Seal, SealError},
     identity,
     remake::{self, Kept, RemakeError},
@@ -242,9 +243,15 @@ impl Disk {
     /// before that leaves a blank node with the same uuid. Asked again with the same identity it changes nothing;
     /// another identity is refused.
     pub fn become_member(&mut self, identity: Identity) -> Result<&Stores, DiskError> {
+        self.become_member_with(identity, None)
+    }
+
+    /// The same with the cluster map (encoded) that comes with the identity, as durable as that: a node that had lost it, and
+    /// holds nothing that would bring it another one, would know nobody of its cluster.
+    pub fn become_member_with(&mut self, identity: Identity, map: Option<Bytes>) -> Result<&Stores, DiskError> {
         let stores = match self.stores.take() {
             Some(stores) => stores,
-            None => self.join(identity.clone())?,
+            None => self.join(identity.clone(), map)?,
         };
         let stores = self.stores.insert(stores);
         if stores.identity != identity {
@@ -257,7 +264,7 @@ impl Disk {
         Ok(stores)
     }
 
-    fn join(&self, identity: Identity) -> Result<Stores, DiskError> {
+    fn join(&self, identity: Identity, map: Option<Bytes>) -> Result<Stores, DiskError> {
         let at = Layout { root: &self.path };
         if let Some(why) = identity::problem(&identity, &self.uuid) {
             return Err(DiskError::Identity { path: self.path.clone(), why });
@@ -269,6 +276,12 @@ impl Disk {
         files::create_directories(&at.raft())?;
         let raft = RaftStore::create(&at.raft(), &identity, &self.options).map_err(store)?;
         raft.note_start(self.incarnation).map_err(store)?;
+        if let Some(map) = map {
+            let mut batch = LogBatch::new();
+            batch.put_map(map);
+            batch.require_sync();
+            raft.write(batch).map_err(store)?;
+        }
         files::create_directories(&at.data())?;
         let data = DataStore::create(&at.data(), &identity, &self.options).map_err(store)?;
         // RocksDB does not sync the directory that names its own (HAZARDS H37).

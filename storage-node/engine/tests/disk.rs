@@ -160,6 +160,20 @@ fn a_crash_while_joining_leaves_a_blank_node_with_the_same_uuid_that_can_join() 
 }
 
 #[test]
+fn the_map_that_comes_with_the_identity_is_there_as_soon_as_that_is() {
+    let joined = |directory: &TempDir, map| {
+        let mut disk = open(directory.path()).unwrap();
+        let identity = identity(&disk, 8);
+        disk.become_member_with(identity, map).unwrap().raft.syncs()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let without = joined(&tempfile::tempdir().unwrap(), None);
+    assert_eq!(joined(&directory, Some("map".into())), without + 1, "the map was not synced");
+    let disk = open(directory.path()).unwrap();
+    assert_eq!(disk.stores().unwrap().raft.recover().unwrap().map.as_deref(), Some(&b"map"[..]));
+}
+
+#[test]
 fn a_crash_behind_the_identity_file_leaves_a_member() {
     let directory = member(1);
     let joining = directory.path().join("joining");

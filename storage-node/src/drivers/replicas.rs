@@ -10,10 +10,11 @@ use std::{
 
 use crossbeam_channel::Sender;
 use granary_common::{NodeId, ReplicaId, ShardId};
-use granary_duties::replicas::{Missing, Wanted, first_state, missing, record, tombstone, wanted};
+use granary_duties::replicas::{Missing, Wanted, first_state, missing, record, spent, tombstone, wanted};
 use granary_engine::{LogBatch, Stores, raft_store::LogId};
 use granary_proto::{
     map::{self, ClusterMap},
+    raft::SpentReplica,
     storage::{MetaState, ReplicaRecord},
 };
 use granary_store::{Event, Founding, LostLog, Recovered};
@@ -249,6 +250,12 @@ impl Lifecycle {
         self.state.lock().busy.remove(&shard);
         self.event(Event::Start { shard, replica, recovered, founding: Founding::Restarted });
         self.tell_target(shard);
+    }
+
+    /// Replicas that the map asks of this node and that it can never make.
+    pub(crate) fn spent(&self) -> Vec<SpentReplica> {
+        let state = self.state.lock();
+        spent(self.node, &state.map, &state.records)
     }
 
     /// Whether a replica of every shard that the map gives this node is running.

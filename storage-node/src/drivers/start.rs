@@ -13,7 +13,7 @@ use crossbeam_channel::{Sender, unbounded};
 use granary_common::NodeId;
 use granary_duties::watchdog;
 use granary_engine::{LogBatch, Stores, raft_store::TailLimits, snapshot::InstallStep};
-use granary_proto::storage::MetaState;
+use granary_proto::{raft::SpentReplica, storage::MetaState};
 use granary_store::{Config, Event, Founding, Store};
 use prost::Message as _;
 
@@ -298,6 +298,11 @@ impl Drivers {
     /// Whether a replica of every shard that the map gives this node is running.
     pub fn is_complete(&self) -> bool {
         self.lifecycle.is_complete()
+    }
+
+    /// Replicas that the map asks of this node and that it can never make.
+    pub fn spent(&self) -> Vec<SpentReplica> {
+        self.lifecycle.spent()
     }
 
     /// Whether the threads that must never end are running.

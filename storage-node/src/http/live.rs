@@ -65,7 +65,7 @@ pub fn sample(member: &Member) -> Sample {
             leads: published.role == Role::Leader,
             applied_index: state.applied_index,
             revision: state.revision,
-            bytes: state.bytes,
+            bytes: member.data.most_bytes(&state),
             stands: published.stands,
         }
     });

@@ -1,6 +1,6 @@
 //! On every node: tells the leader of the meta shard what this node holds and leads, and takes its newer map.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use granary_common::{NodeId, ShardId};
 use granary_duties::reporting::candidates;
@@ -23,10 +23,10 @@ const MAX_ASKED: usize = 8;
 
 pub(super) async fn run(member: Arc<Member>) {
     let mut changes = member.store.changes();
-    let mut removed = false;
+    let (mut removed, mut sizes) = (false, Sizes::default());
     loop {
         changes.borrow_and_update();
-        let Ok(request) = request(&member).await else { return };
+        let Ok(request) = request(&member, &mut sizes).await else { return };
         match deliver(&member, request).await {
             Err(status) if status.code() == Code::FailedPrecondition => {
                 if !removed {
@@ -43,12 +43,29 @@ pub(super) async fn run(member: Arc<Member>) {
     }
 }
 
-async fn request(member: &Member) -> Result<ReportRequest, crate::drivers::StoreError> {
+/// Of each shard led here: what was written to it in all when its size was last looked up, and that size. Nobody looks again
+/// while nothing is written.
+#[derive(Default)]
+struct Sizes(BTreeMap<ShardId, (u64, u64)>);
+
+impl Sizes {
+    /// For planning only: a shard that cannot be read now counts as nothing.
+    fn of(&mut self, member: &Member, shard: ShardId, written: u64) -> u64 {
+        if let Some((_, size)) = self.0.get(&shard).filter(|(known, _)| *known == written && written > 0) {
+            return *size;
+        }
+        let state = member.data.shard_state(shard).ok().flatten();
+        let size = state.map_or(0, |state| member.data.most_bytes(&state));
+        self.0.insert(shard, (written, size));
+        size
+    }
+}
+
+async fn request(member: &Member, sizes: &mut Sizes) -> Result<ReportRequest, crate::drivers::StoreError> {
     let (mut led, held) = member.store.report().await?;
-    for shard in led.iter_mut().filter(|shard| shard.bytes == 0) {
-        // The size is for planning only: one that cannot be read now counts as nothing.
-        let state = member.data.shard_state(ShardId(shard.shard_id)).ok().flatten();
-        shard.bytes = state.map_or(0, |state| state.bytes);
+    sizes.0.retain(|shard, _| led.iter().any(|known| known.shard_id == shard.0));
+    for shard in &mut led {
+        shard.bytes = sizes.of(member, ShardId(shard.shard_id), shard.bytes);
     }
     // As with the size: a disk that does not tell is shown as one of 0 bytes.
     let disk = DiskSpace::of(&member.options.data).ok();
@@ -57,6 +74,7 @@ async fn request(member: &Member) -> Result<ReportRequest, crate::drivers::Store
         map_version: member.map.current().version,
         led,
         held,
+        spent: member.drivers.spent(),
         read_only: member.space.is_read_only(),
         slow: member.drivers.health.away() || member.meta.leaves(),
         trouble: trouble(member),
@@ -89,7 +107,8 @@ async fn deliver(member: &Member, request: ReportRequest) -> Result<(), Status> 
         let answer = member.meta.report(request).await?;
         return take(member, answer);
     }
-    let mut candidates = candidates(&member.map.current(), member.meta.meta_leader(), member.id());
+    let mut candidates =
+        candidates(&member.map.current(), member.meta.meta_leader(), member.peers.others(), member.id());
     let mut asked: Vec<NodeId> = Vec::new();
     let mut last = Status::unavailable("no other node is known");
     // One node's word: the leader's, that this node is none of the cluster, or that of another cluster's node, which was given

@@ -12,6 +12,7 @@ use granary_proto::{
     storage::{Identity, MetaState},
 };
 use granary_store::{Config, StandstillTicks};
+use prost::Message as _;
 use tonic::Status;
 
 use super::{Node, NodeError, founding, reclaim};
@@ -78,7 +79,9 @@ impl Node {
             }
         } else {
             let identity = self.identity(cluster_id, node_id);
-            let stores = tokio::task::block_in_place(|| disk.become_member(identity).cloned()).map_err(internal)?;
+            let kept = Some(map.encode_to_vec().into());
+            let stores =
+                tokio::task::block_in_place(|| disk.become_member_with(identity, kept).cloned()).map_err(internal)?;
             let incarnation = disk.incarnation();
             self.start_member(stores, incarnation, None).map_err(internal)?;
             tracing::info!(cluster = cluster_id, node = node_id, "joined the cluster");

@@ -342,7 +342,7 @@ impl Peers {
     }
 
     /// All nodes of the map, and all heard of.
-    pub(super) fn others(&self) -> BTreeSet<NodeId> {
+    pub(crate) fn others(&self) -> BTreeSet<NodeId> {
         let mut others: BTreeSet<_> = self.map.current().nodes.iter().map(|node| NodeId(node.id)).collect();
         others.extend(self.nodes.lock().keys());
         others.remove(&self.own_id());

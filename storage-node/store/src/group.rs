@@ -15,7 +15,7 @@ use granary_common::{
 use granary_proto::{map, raft as wire};
 use raft::{
     GetEntriesContext, RawNode, StateRole,
-    eraftpb::{Message, MessageType},
+    eraftpb::{Entry, Message, MessageType},
 };
 
 use crate::{
@@ -86,6 +86,8 @@ pub(crate) struct Group {
     /// Where replicas that spoke to us live, when the group does not tell.
     seen_nodes: BTreeMap<u64, NodeId>,
     lease: Lease,
+    /// Asked for since the last drain: proposed there, all at once.
+    gathered: Vec<(Ticket, Entry)>,
     /// Proposed here and not yet handed out, by index: (term, ticket).
     proposed: BTreeMap<u64, (u64, Ticket)>,
     reads_new: Vec<Ticket>,
@@ -177,6 +179,7 @@ impl Group {
             map_group: map::Group::default(),
             seen_nodes: BTreeMap::new(),
             lease: Lease::default(),
+            gathered: Vec::new(),
             proposed: BTreeMap::new(),
             reads_new: Vec::new(),
             reads_asked: VecDeque::new(),
@@ -418,32 +421,64 @@ impl Group {
     }
 
     pub(crate) fn propose(&mut self, ticket: Ticket, data: bytes::Bytes, out: &mut Actions) {
-        let mut entry = raft::eraftpb::Entry::default();
+        let mut entry = Entry::default();
         entry.data = data;
-        self.propose_entry(ticket, entry, out);
+        self.gather(ticket, entry, out);
     }
 
     pub(crate) fn mark(&mut self, ticket: Ticket, mark: u64, out: &mut Actions) {
-        let mut entry = raft::eraftpb::Entry::default();
+        let mut entry = Entry::default();
         entry.context = granary_common::log::mark(mark);
-        self.propose_entry(ticket, entry, out);
+        self.gather(ticket, entry, out);
     }
 
-    fn propose_entry(&mut self, ticket: Ticket, entry: raft::eraftpb::Entry, out: &mut Actions) {
-        if !self.leads() {
+    fn gather(&mut self, ticket: Ticket, entry: Entry, out: &mut Actions) {
+        if self.leads() {
+            self.gathered.push((ticket, entry));
+        } else {
             out.answers.push((ticket, Answer::NotLeader { leader: self.leader_node() }));
+        }
+    }
+
+    /// Proposes what was gathered: one message to each follower for all of it, and one answer, instead of one for each entry.
+    fn propose_gathered(&mut self, config: &Config, out: &mut Actions) {
+        if self.gathered.is_empty() {
             return;
         }
+        if !self.leads() {
+            let leader = self.leader_node();
+            out.answers.extend(self.gathered.drain(..).map(|(ticket, _)| (ticket, Answer::NotLeader { leader })));
+            return;
+        }
+        // What does not fit into one append would wait until the first of it is answered.
+        let most = config.max_append_bytes / 2;
+        let (mut tickets, mut entries, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for (ticket, entry) in std::mem::take(&mut self.gathered) {
+            let weight = entry.data.len() as u64 + 32;
+            if bytes + weight > most && !entries.is_empty() {
+                self.propose_all(std::mem::take(&mut tickets), std::mem::take(&mut entries), out);
+                bytes = 0;
+            }
+            bytes += weight;
+            tickets.push(ticket);
+            entries.push(entry);
+        }
+        self.propose_all(tickets, entries, out);
+    }
+
+    /// All of them, or none.
+    fn propose_all(&mut self, tickets: Vec<Ticket>, entries: Vec<Entry>, out: &mut Actions) {
         let mut message = Message::default();
         message.set_msg_type(MessageType::MsgPropose);
         message.from = self.replica.0;
-        message.set_entries(vec![entry].into());
+        message.set_entries(entries.into());
         match self.node.raft.step(message) {
             Ok(()) => {
-                let index = self.node.raft.raft_log.last_index();
-                self.proposed.insert(index, (self.node.raft.term, ticket));
+                let (term, last) = (self.node.raft.term, self.node.raft.raft_log.last_index());
+                let first = last + 1 - tickets.len() as u64;
+                self.proposed.extend((first..).zip(tickets.into_iter().map(|ticket| (term, ticket))));
             }
-            Err(_) => out.answers.push((ticket, Answer::Busy)),
+            Err(_) => out.answers.extend(tickets.into_iter().map(|ticket| (ticket, Answer::Busy))),
         }
     }
 
@@ -619,6 +654,8 @@ impl Group {
 
     fn give_up_callers(&mut self, out: &mut Actions) {
         let leader = self.leader_node();
+        let gathered = self.gathered.drain(..).map(|(ticket, _)| (ticket, Answer::NotLeader { leader }));
+        out.answers.extend(gathered);
         out.answers
             .extend(std::mem::take(&mut self.proposed).into_values().map(|(_, ticket)| (ticket, Answer::Unknown)));
         let asked = self.reads_asked.drain(..).flat_map(|asked| asked.tickets);

@@ -72,9 +72,11 @@ impl Lease {
     }
 
     /// The newest own clock that a quorum of each half of `halves` has echoed; the own replica counts as `now`.
-    /// `None` when there is none, or when leadership is being handed over.
+    /// `None` when there is none, or when leadership was handed over; but not to the only voter: nobody is elected without
+    /// its vote, which ends its term, and nobody is there to whom it could hand over again.
     pub(crate) fn quorum_clock(&self, own: u64, now: u64, halves: [&[u64]; 2]) -> Option<u64> {
-        if self.handed_over {
+        let is_alone = halves.iter().all(|voters| voters.is_empty() || *voters == [own]);
+        if self.handed_over && !is_alone {
             return None;
         }
         let mut oldest = now;
@@ -108,6 +110,15 @@ mod tests {
     #[test]
     fn a_sole_voter_always_has_its_own_clock() {
         assert_eq!(Lease::default().quorum_clock(1, 500, [&[1], &[]]), Some(500));
+    }
+
+    #[test]
+    fn the_only_voter_left_behind_a_hand_over_that_nobody_took_has_its_own_clock() {
+        let mut lease = Lease::default();
+        lease.hand_over();
+        assert_eq!(lease.quorum_clock(1, 500, [&[1, 2], &[]]), None);
+        assert_eq!(lease.quorum_clock(1, 500, [&[1], &[1, 2]]), None, "the other one still counts");
+        assert_eq!(lease.quorum_clock(1, 500, [&[1], &[]]), Some(500));
     }
 
     #[test]

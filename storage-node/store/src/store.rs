@@ -160,7 +160,7 @@ impl Store {
         for shard in std::mem::take(&mut self.dirty) {
             let Some(group) = self.groups.get_mut(&shard) else { continue };
             let before = items.len();
-            group.collect(batch, now_ns, &mut items, &mut must_sync, &mut self.out);
+            group.collect(&self.config, batch, now_ns, &mut items, &mut must_sync, &mut self.out);
             if items.len() > before {
                 waits.push(shard);
             }

@@ -29,6 +29,8 @@ use rocksdb::{DB, Options, WriteBatch, WriteOptions};
 pub use check::Checked;
 pub use hash::ReplicaHash;
 pub use shard_rows::Interrupted;
+#[cfg(test)]
+pub(crate) use shard_rows::most;
 pub(crate) use shard_rows::{row_ranges, state_in};
 pub use view::{LiveView, SnapshotView};
 

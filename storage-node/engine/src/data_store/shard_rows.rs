@@ -23,6 +23,11 @@ pub struct Interrupted {
     pub ranges: Vec<SlotRange>,
 }
 
+/// What was written, but no more than there is in tables and memory.
+pub(crate) fn most(written: u64, tables: u64, memory: u64) -> u64 {
+    written.min(tables.saturating_add(memory))
+}
+
 impl DataStore {
     /// The states of all shards this node has rows of, in order of shard.
     pub fn shard_states(&self) -> Result<Vec<ShardState>, EngineError> {
@@ -70,6 +75,12 @@ impl DataStore {
     /// Rows of all shards that are in no table yet, in bytes. Includes what is deleted.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.db.property_int_value("rocksdb.cur-size-all-mem-tables").ok().flatten().unwrap_or(u64::MAX)
+    }
+
+    /// Most bytes that the rows of a shard can take. All is rough: what `state` counts are also writes that were written over,
+    /// for as long as the shard lives; what the tables hold is not all, as some rows of some shard are still in memory.
+    pub fn most_bytes(&self, state: &ShardState) -> u64 {
+        most(state.bytes, self.approximate_bytes(shard::range(state)), self.memory_bytes())
     }
 
     /// Begins an install, in one synced batch: the marker is there, and all rows at `ranges` and the shard's state are

@@ -37,16 +37,9 @@ pub struct Exported {
 pub fn export(store: &DataStore, shard: ShardId, staging: &StagingArea) -> Result<Exported, SnapshotError> {
     let view = store.snapshot();
     if let Some(state) = state_in(&view, shard)? {
-        let tables = store.approximate_bytes(shard::range(&state));
-        staging.check_room(most_bytes(state.bytes, tables, store.memory_bytes()))?;
+        staging.check_room(store.most_bytes(&state))?;
     }
     export_view(&view, shard, staging, FILE_BYTES)
-}
-
-/// Most that the rows of a shard can take. All are rough: what was `written` counts also what was written over, for as long
-/// as the shard lives; what its `tables` hold is not all, as some rows of some shard are still in `memory`.
-pub(super) fn most_bytes(written: u64, tables: u64, memory: u64) -> u64 {
-    written.min(tables.saturating_add(memory))
 }
 
 /// As [`export`]; what it reads is in the view alone, so nothing newer can slip in.

@@ -309,7 +309,7 @@ fn rows_that_are_written_over_take_the_room_of_what_is_there_and_no_more() {
     }
     data.compact();
     let written = 30 * 4 * 50 * 100;
-    let most = super::export::most_bytes(written, data.approximate_bytes(range), data.memory_bytes());
+    let most = crate::data_store::most(written, data.approximate_bytes(range), data.memory_bytes());
     let exported = export(data, SHARD, &disk.stores().staging).unwrap();
     assert!(exported.bytes() <= most * 2 && most < written / 5, "{} of {most}", exported.bytes());
     // What is in memory only counts too.
@@ -318,6 +318,6 @@ fn rows_that_are_written_over_take_the_room_of_what_is_there_and_no_more() {
     let data = &other.stores().data;
     let (tables, memory) = (data.approximate_bytes(range), data.memory_bytes());
     assert!(tables == 0 && memory > 10_000, "{tables}, {memory}");
-    assert_eq!(super::export::most_bytes(u64::MAX, tables, memory), memory);
-    assert_eq!(super::export::most_bytes(7, u64::MAX, u64::MAX), 7);
+    assert_eq!(crate::data_store::most(u64::MAX, tables, memory), memory);
+    assert_eq!(crate::data_store::most(7, u64::MAX, u64::MAX), 7);
 }

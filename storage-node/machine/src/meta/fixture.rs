@@ -6,7 +6,7 @@ use granary_proto::{
         Reconfiguration, ReconfigureOutcome, ReconfigureRequest, ReserveStopRequest,
     },
     map::{Addresses, ClusterMap, Group, Node, Replica, ReplicaRole, Shard},
-    raft::JoinClusterRequest,
+    raft::{JoinClusterRequest, SpentReplica},
     storage::{GroupReport, MetaCommand, MetaState, Refused, Reports, meta_answer::Kind, meta_command::Operation},
 };
 
@@ -146,7 +146,13 @@ impl Cluster {
         let replica = |&(node_id, id, role): &(u64, u64, ReplicaRole)| Replica { id, node_id, role: role.into() };
         let joint = replicas.iter().any(|(_, _, role)| *role == ReplicaRole::Outgoing);
         let group = Group { version, replicas: replicas.iter().map(replica).collect(), joint };
-        let reports = Reports { groups: vec![GroupReport { shard_id, group: Some(group) }], addresses: vec![] };
-        self.run(Operation::Reports(reports)).unwrap();
+        let groups = vec![GroupReport { shard_id, group: Some(group) }];
+        self.run(Operation::Reports(Reports { groups, ..Reports::default() })).unwrap();
+    }
+
+    /// A node says that it can never make this replica.
+    pub fn spent(&mut self, shard_id: u32, replica_id: u64) {
+        let spent = vec![SpentReplica { shard_id, replica_id }];
+        self.run(Operation::Reports(Reports { spent, ..Reports::default() })).unwrap();
     }
 }

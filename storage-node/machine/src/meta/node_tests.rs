@@ -119,7 +119,7 @@ fn reported_addresses_are_written_down_and_raise_the_version_only_when_they_are_
     let version = cluster.map().version;
     let addresses = Some(Addresses { kv: "127.0.0.1:7".into(), peer: "127.0.0.1:8".into() });
     let report = |node_id| AddressReport { node_id, addresses: addresses.clone() };
-    let reports = Reports { groups: vec![], addresses: (1..=9).map(report).collect() };
+    let reports = Reports { addresses: (1..=9).map(report).collect(), ..Reports::default() };
     assert_eq!(cluster.run(Operation::Reports(reports.clone())), Ok(version + 1));
     assert_eq!(cluster.run(Operation::Reports(reports)), Ok(version + 1));
     assert!(cluster.map().nodes.iter().all(|node| node.addresses == addresses));

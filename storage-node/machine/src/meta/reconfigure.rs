@@ -84,16 +84,21 @@ fn present(shard: &Shard) -> BTreeMap<u64, u64> {
     staying.chain(target).map(|replica| (replica.node_id, replica.id)).collect()
 }
 
-/// Gives new ids to replicas of the target that the group has put out since its last report, when the target was written
-/// in between: such an id is spent on its node, and the group could never add it again. Whether there was any.
-pub(super) fn replace_spent_ids(state: &mut MetaState, place: usize, before: &Group, after: &Group) -> bool {
-    let role = |group: &Group, id| group.replicas.iter().find(|replica| replica.id == id).map(Replica::role);
-    let spent = |id| match (role(before, id), role(after, id)) {
+/// Whether the group has put the replica out between two of its reports. If the target was written in between, it may name
+/// that id still, which is spent on its node: the group could never add it again.
+pub(super) fn put_out(id: u64, before: &Group, after: &Group) -> bool {
+    let role = |group: &Group| group.replicas.iter().find(|replica| replica.id == id).map(Replica::role);
+    match (role(before), role(after)) {
         (Some(_), None | Some(ReplicaRole::Outgoing)) => true,
         // Put out, and added again before anyone told.
         (Some(ReplicaRole::Voter | ReplicaRole::Outgoing), Some(ReplicaRole::Learner)) => true,
         _ => false,
-    };
+    }
+}
+
+/// Gives new ids to the replicas of a shard's target whose ids are spent. Whether there was any.
+pub(super) fn replace_ids(state: &mut MetaState, shard_id: u32, spent: impl Fn(u64) -> bool) -> bool {
+    let Ok(place) = shards(state).binary_search_by_key(&shard_id, |shard| shard.id) else { return false };
     let Some(mut target) = shards(state)[place].target.clone() else { return false };
     let mut changed = false;
     for replica in target.replicas.iter_mut().filter(|replica| spent(replica.id)) {

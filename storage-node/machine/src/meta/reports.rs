@@ -6,8 +6,8 @@ use granary_proto::{
 };
 
 use super::{
-    change::{map, raise, shards, version},
-    reconfigure::replace_spent_ids,
+    change::{map, raise, version},
+    reconfigure::{put_out, replace_ids},
 };
 
 /// Writes down what is new. Unknown shards and nodes, and older news, are passed over: they are late, not wrong.
@@ -25,16 +25,19 @@ pub(super) fn apply(state: &mut MetaState, reports: &Reports) -> u64 {
             changed = true;
         }
     }
+    for spent in &reports.spent {
+        changed |= replace_ids(state, spent.shard_id, |id| id == spent.replica_id);
+    }
     if changed { raise(state) } else { version(state) }
 }
 
 fn group_changed(state: &mut MetaState, shard_id: u32, group: &Group) -> bool {
-    let Ok(place) = shards(state).binary_search_by_key(&shard_id, |shard| shard.id) else { return false };
-    let before = shards(state)[place].group.clone().unwrap_or_default();
+    let Some(shard) = map(state).shards.iter_mut().find(|shard| shard.id == shard_id) else { return false };
+    let before = shard.group.clone().unwrap_or_default();
     if group.replicas.is_empty() || group.version < before.version || *group == before {
         return false;
     }
-    map(state).shards[place].group = Some(group.clone());
-    replace_spent_ids(state, place, &before, group);
+    shard.group = Some(group.clone());
+    replace_ids(state, shard_id, |id| put_out(id, &before, group));
     true
 }

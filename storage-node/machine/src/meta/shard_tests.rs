@@ -149,6 +149,22 @@ fn a_target_with_an_id_that_the_group_had_put_out_unheard_gets_a_new_id() {
     assert_eq!(cluster.shard(1).target.as_ref().unwrap().number, 4);
 }
 
+/// A leader that had an older map put the learner out before anybody told that it was in.
+#[test]
+fn a_target_whose_id_its_node_cannot_make_gets_a_new_id_and_any_other_stays_as_it_is() {
+    let mut cluster = Cluster::with_shards(4);
+    cluster.move_shard(1, &[1, 2, 4], 1).unwrap();
+    assert_eq!(cluster.target(1), [(1, 4), (2, 5), (4, 16)]);
+    cluster.spent(1, 16);
+    assert_eq!(cluster.target(1), [(1, 4), (2, 5), (4, 17)]);
+    let (before, number) = (cluster.map().version, cluster.shard(1).target.as_ref().unwrap().number);
+    assert_eq!(number, 3);
+    for (shard, id) in [(1, 16), (1, 99), (2, 17), (77, 17)] {
+        cluster.spent(shard, id);
+    }
+    assert_eq!((cluster.map().version, cluster.target(1)[2]), (before, (4, 17)), "old news");
+}
+
 #[test]
 fn older_and_unknown_reports_change_nothing() {
     let mut cluster = Cluster::with_shards(4);

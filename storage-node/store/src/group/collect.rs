@@ -7,7 +7,7 @@ use raft::{
     eraftpb::{Entry, EntryType, MessageType},
 };
 
-use super::{Actions, Answer, Group, Install, Installing, Position, Unpersisted, convert, membership};
+use super::{Actions, Answer, Config, Group, Install, Installing, Position, Unpersisted, convert, membership};
 use crate::action::{Append, Apply, ApplyEntry, Fetch, MembershipChange, PersistItem};
 
 impl Group {
@@ -15,6 +15,7 @@ impl Group {
     /// for that batch, and whether it must be synced.
     pub(crate) fn collect(
         &mut self,
+        config: &Config,
         batch: u64,
         now_ns: u64,
         items: &mut Vec<PersistItem>,
@@ -24,6 +25,7 @@ impl Group {
         if self.destroying {
             return;
         }
+        self.propose_gathered(config, out);
         self.ask_reads();
         while self.installing.is_none() && self.node.has_ready() {
             let ready = self.node.ready();
@@ -262,7 +264,7 @@ impl Group {
     }
 
     /// A ReadIndex round may be dropped without a word: ask again after an election timeout.
-    pub(super) fn retry_reads(&mut self, config: &crate::Config) {
+    pub(super) fn retry_reads(&mut self, config: &Config) {
         while let Some(asked) =
             self.reads_asked.pop_front_if(|asked| self.ticks > asked.at_tick + config.election_ticks as u64)
         {

@@ -181,6 +181,12 @@ impl Cluster {
                     | (Some(ReplicaRole::Voter | ReplicaRole::Outgoing), Some(ReplicaRole::Learner))
             )
         };
+        self.replace_ids(shard, spent);
+        self.map[place].group = Some(group);
+    }
+
+    /// New ids for those of a target that can never be made.
+    fn replace_ids(&mut self, shard: u32, spent: impl Fn(u64) -> bool) {
         let mut target = self.target_of(shard);
         let mut changed = false;
         for replica in target.replicas.iter_mut().filter(|replica| spent(replica.id)) {
@@ -189,8 +195,7 @@ impl Cluster {
             changed = true;
         }
         target.number += u64::from(changed);
-        self.map[place].target = Some(target);
-        self.map[place].group = Some(group);
+        self.map[shard as usize - 1].target = Some(target);
     }
 
     /// A write to the node; its ticket.
@@ -356,6 +361,10 @@ impl Cluster {
             if self.nodes[place].is_up() && self.now >= self.nodes[place].paused_until {
                 let now = self.now;
                 self.nodes[place].event(now, Event::Report);
+                for (shard, spent) in self.nodes[place].spent() {
+                    self.count("spent id told");
+                    self.replace_ids(shard, |id| id == spent);
+                }
                 if self.nodes[place].map != self.map {
                     self.push_map(place);
                 }
@@ -428,7 +437,8 @@ impl Cluster {
     /// Writes, again when refused, until a write is applied.
     pub fn write_until_applied(&mut self, shard: u32) {
         let mut ticket = None;
-        self.run_until("a write is taken and applied", 5_000, |cluster| {
+        // Dozens of writes may wait for a slow applier.
+        self.run_until("a write is taken and applied", 20_000, |cluster| {
             match ticket.and_then(|ticket| cluster.answers.get(&ticket)) {
                 Some(None) => return true,
                 None if ticket.is_some() => {}
@@ -487,8 +497,9 @@ impl Cluster {
                     log.map(crate::disk::Log::last),
                     log.map(|log| log.hard_state),
                     node.applied(shard.id),
-                    node.board.get(&shard.id).map(|seen| (seen.role, seen.term, seen.leader)),
+                    node.board.get(&shard.id).map(|seen| (seen.role, seen.term, seen.leader, seen.lease_until_ns / MS)),
                 );
+                text += &format!("    {}\n", node.queues(self.now));
             }
         }
         text

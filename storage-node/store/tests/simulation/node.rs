@@ -553,6 +553,29 @@ impl Node {
         }
     }
 
+    /// Replicas that a target asks of this node, by (shard, id), and whose ids were used up here.
+    pub fn spent(&self) -> Vec<(u32, u64)> {
+        let spent = |shard: &map::Shard| {
+            let mine = |replica: &&map::Replica| replica.node_id == self.id;
+            let replica = shard.target.as_ref()?.replicas.iter().find(mine)?.id;
+            let record = self.disk.records.get(&shard.id)?;
+            (record.replica != replica && replica < record.min_replica).then_some((shard.id, replica))
+        };
+        self.map.iter().filter_map(spent).collect()
+    }
+
+    /// What waits in it, for the report of a failure.
+    pub fn queues(&self, now: u64) -> String {
+        format!(
+            "clock {} ms, {} log jobs, {} applier jobs (next at {:?}), {} worker jobs",
+            self.clock(now) / 1_000_000,
+            self.log.len(),
+            self.applier.len(),
+            self.applier_ready.map(|at| at / 1_000_000),
+            self.worker.len()
+        )
+    }
+
     pub fn applied(&self, shard: u32) -> u64 {
         self.disk.data.get(&shard).map_or(0, |state| state.applied.index)
     }

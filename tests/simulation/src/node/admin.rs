@@ -383,7 +383,9 @@ async fn join(world: &Shared, place: usize, request: JoinRequest) -> Result<Join
     if world.member(place).is_none() {
         let uuid = world.places[place].disk.uuid.clone();
         let identity = Identity { format: 1, cluster_id: request.cluster_id, node_id, uuid };
-        world.places[place].disk.identity = Some(identity.clone());
+        let disk = &mut world.places[place].disk;
+        disk.identity = Some(identity.clone());
+        disk.write_raft(vec![crate::disk::Op::Map(std::rc::Rc::new(map.clone()))], true);
         world.start_member(place, identity, None);
     }
     world.offer_map(place, map);

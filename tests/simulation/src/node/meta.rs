@@ -9,6 +9,7 @@ use granary_duties::{
     away::{Wish, sent_away, wish},
     disk::{DiskWatch, SlowFrom, Syncs},
     news,
+    replicas::spent,
     reporting::{candidates, check_member},
     states::Applied,
     view::View,
@@ -127,7 +128,17 @@ async fn request(world: &Shared, place: usize) -> Option<ReportRequest> {
     let member = world.member(place)?;
     let (sender, map_version) = (Some(member.sender.clone()), member.map.version);
     let (disk_free_bytes, disk_total_bytes) = (1 << 40, 1 << 40);
-    Some(ReportRequest { sender, map_version, led, held, disk_free_bytes, disk_total_bytes, ..Default::default() })
+    let spent = spent(member.id(), &member.lifecycle_map, &member.records);
+    Some(ReportRequest {
+        sender,
+        map_version,
+        led,
+        held,
+        spent,
+        disk_free_bytes,
+        disk_total_bytes,
+        ..Default::default()
+    })
 }
 
 /// Finds the leader and hands the report over.
@@ -135,7 +146,7 @@ async fn deliver(world: &Shared, place: usize, request: ReportRequest) {
     let (leads, mut candidates) = {
         let world = world.borrow();
         let Some(member) = world.member(place) else { return };
-        (member.leads(META_SHARD).is_some(), candidates(&member.map, member.meta_leader(), member.id()))
+        (member.leads(META_SHARD).is_some(), candidates(&member.map, member.meta_leader(), [], member.id()))
     };
     if leads {
         if let Ok(answer) = report(world, place, request) {

@@ -13,7 +13,7 @@ const SHARD: ShardId = ShardId(1);
 
 /// Who leads the meta shard.
 fn meta_leader(world: &World) -> Option<usize> {
-    (0..world.places.len()).find(|place| world.member(*place).is_some_and(|member| member.leads(ShardId(0)).is_some()))
+    leader_of(world, ShardId(0))
 }
 
 fn shape(nodes: u32) -> Shape {
@@ -28,7 +28,34 @@ fn term(world: &World) -> u64 {
 }
 
 fn leader(world: &World) -> Option<usize> {
-    (0..world.places.len()).find(|place| world.member(*place).is_some_and(|member| member.leads(SHARD).is_some()))
+    leader_of(world, SHARD)
+}
+
+fn leader_of(world: &World, shard: ShardId) -> Option<usize> {
+    (0..world.places.len()).find(|place| world.member(*place).is_some_and(|member| member.leads(shard).is_some()))
+}
+
+fn id(world: &World, place: usize) -> u64 {
+    world.member(place).unwrap().id().0
+}
+
+fn place(world: &World, node: u64) -> Option<usize> {
+    (0..world.places.len()).find(|place| world.member(*place).is_some_and(|member| member.id().0 == node))
+}
+
+/// The nodes of all replicas that a place knows in the group, in order.
+fn nodes(world: &World, place: usize, shard: ShardId) -> Vec<u64> {
+    let group = world.member(place).and_then(|member| member.board.get(&shard)).map(|seen| seen.group.clone());
+    let mut nodes: Vec<u64> = group.unwrap_or_default().replicas.iter().map(|replica| replica.node_id).collect();
+    nodes.sort_unstable();
+    nodes
+}
+
+/// The nodes where the map of a place wants the replicas.
+fn target(world: &World, place: usize, shard: ShardId) -> Vec<u64> {
+    let map = world.member(place).map(|member| member.map.clone()).unwrap_or_default();
+    let target = map.shards.iter().find(|known| known.id == shard.0).and_then(|known| known.target.clone());
+    target.unwrap_or_default().replicas.iter().map(|replica| replica.node_id).collect()
 }
 
 /// Else a run of thousands of them fills the memory: tasks hold the world that holds them.
@@ -154,4 +181,69 @@ fn nodes_whose_leader_of_the_meta_shard_has_lost_its_disk_report_to_the_next_one
     assert!(World::run_until(&world, 5 * SECOND, told).is_some(), "a node reports to nobody");
     let whole = |world: &mut World| world.is_ready() && world.is_whole();
     assert!(World::run_until(&world, 60 * SECOND, whole).is_some(), "{:?}", world.borrow().substrate.said);
+}
+
+/// A leader with an older map puts out the learner that a newer one has named, and nobody has told the meta shard that it was
+/// ever in: the id is spent on its node, while the target goes on to name it.
+#[test]
+fn a_learner_that_was_put_out_before_anybody_told_of_it_comes_again_with_another_id() {
+    let mut put_out = 0;
+    for seed in 1..=12 {
+        let world = found(seed, Shape { shards: 4, ..shape(5) }).unwrap();
+        World::run_for(&world, 2 * SECOND);
+        let meta = meta_leader(&world.borrow()).unwrap();
+        let with = |shard| (shard, leader_of(&world.borrow(), shard).unwrap());
+        let apart = |(shard, leads): &(ShardId, usize)| {
+            let world = world.borrow();
+            !nodes(&world, *leads, *shard).contains(&id(&world, meta))
+        };
+        let Some((shard, leads)) = (1..=4).map(ShardId).map(with).find(apart) else { continue };
+        let before = nodes(&world.borrow(), leads, shard);
+        let others: Vec<u64> = before.iter().copied().filter(|node| *node != id(&world.borrow(), leads)).collect();
+        let (heir, drained) = (place(&world.borrow(), others[0]).unwrap(), others[1]);
+        {
+            let mut world = world.borrow_mut();
+            world.network.cut.extend([(meta, heir), (heir, meta)]);
+            world.substrate.draining = vec![drained];
+        }
+        let named = |world: &mut World| !target(world, meta, shard).contains(&drained);
+        assert!(World::run_until(&world, 20 * SECOND, named).is_some(), "no new target (seed {seed})");
+        // The leader of the group hears of it, and is heard by the meta shard no more.
+        world.borrow_mut().network.cut.insert((leads, meta));
+        let added = World::run_until(&world, 2 * SECOND, |world| nodes(world, leads, shard).len() == 4).is_some();
+        world.borrow_mut().crash(leads, false);
+        World::run_for(&world, 5 * SECOND);
+        {
+            let mut world = world.borrow_mut();
+            let put = leader_of(&world, shard) == Some(heir) && nodes(&world, heir, shard) == before;
+            put_out += u32::from(added && put);
+            world.network.cut.clear();
+            world.start(leads);
+        }
+        let moved = |world: &mut World| {
+            let now = leader_of(world, shard).map(|place| nodes(world, place, shard)).unwrap_or_default();
+            world.is_whole() && !now.contains(&drained)
+        };
+        let done = World::run_until(&world, 60 * SECOND, moved);
+        assert!(done.is_some(), "seed {seed}: {:?}", world.borrow().substrate.said);
+        World::end(&world);
+    }
+    assert!(put_out > 0, "no learner was put out");
+}
+
+/// Worlds 4496 and 5675: nothing synced the map that it had been given, and it knew nobody without it.
+#[test]
+fn a_node_without_replicas_that_loses_its_power_is_heard_again() {
+    for seed in 1..=10 {
+        let world = found(seed, Shape { factor: 1, ..shape(2) }).unwrap();
+        let idle = usize::from(leader(&world.borrow()) == Some(0));
+        assert!(nodes(&world.borrow(), idle, SHARD).is_empty(), "it holds a replica");
+        world.borrow_mut().crash(idle, true);
+        world.borrow_mut().start(idle);
+        let heard = |world: &mut World| world.member(idle).is_some_and(|member| member.map.version > 0);
+        assert!(World::run_until(&world, 5 * SECOND, heard).is_some(), "it knows no map (seed {seed})");
+        World::run_for(&world, 15 * SECOND);
+        assert!(world.borrow().is_ready(), "seed {seed}: {:?}", world.borrow().substrate.said);
+        World::end(&world);
+    }
 }
