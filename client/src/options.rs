@@ -10,8 +10,8 @@ pub struct Options {
     pub timeout: Duration,
     /// Longest time for a connection to a node: 1 s by default.
     pub connect_timeout: Duration,
-    /// A node that answers nothing at all for this long while requests wait is given up, and the requests go
-    /// elsewhere: 1 s by default. Doubled for a request each time it happens to it.
+    /// A node that says nothing at all for this long while requests wait is given up, and the requests go elsewhere: 400 ms by
+    /// default. One that lives and is slow says so every 100 ms. Doubled for a request each time it happens to it.
     pub patience: Duration,
     /// Most requests in flight to one node: 4,096 by default. The node may allow fewer. Further ones wait.
     pub max_requests_in_flight: usize,
@@ -27,7 +27,7 @@ impl Default for Options {
         Self {
             timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(1),
-            patience: Duration::from_secs(1),
+            patience: Duration::from_millis(400),
             max_requests_in_flight: 4096,
             max_bytes_in_flight: 64 * 1024 * 1024,
             forward: false,

@@ -65,7 +65,7 @@ messages! {
     }
     storage => {
         Command WriteList TxnBody DeleteRangeBody Answer Written GuardFailed TooOld ShardState ClientRow
-        MetaCommand LeadersAway Reports GroupReport AddressReport MetaAnswer Refused MetaState OperatorHold
+        KeptAnswer        MetaCommand LeadersAway Reports GroupReport AddressReport MetaAnswer Refused MetaState OperatorHold
         StopReservation Identity ReplicaRecord LogState MembershipEntry MembershipStep
     }
 }

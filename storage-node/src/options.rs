@@ -95,7 +95,7 @@ pub struct Options {
     #[arg(long, env = "GRANARY_BLOCK_CACHE_MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=1_048_576), value_name = "MIB")]
     pub block_cache_mib: u32,
     /// Fill of the disk, in percent, from which on writes that need space are refused: 50 to 99.
-    /// From 256 MiB of free space down they are refused in any case; on a disk below 768 MiB, from a third of it down.
+    /// From 256 MiB of free space down they are refused in any case; on a disk below 640 MiB, from two fifths of it down.
     #[arg(long, env = "GRANARY_READ_ONLY_AT_PERCENT", default_value_t = 95, value_parser = clap::value_parser!(u8).range(50..=99), value_name = "PERCENT")]
     pub read_only_at_percent: u8,
     /// Fill of the disk, in percent, at which they are taken again; below --read-only-at-percent.
@@ -123,14 +123,14 @@ pub struct Options {
     #[arg(long, env = "GRANARY_TICK_MS", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "MS", help_heading = "Election timing (the same on all nodes)")]
     pub tick_ms: u32,
     /// Ticks between two heartbeats of a leader; less than half of --election-ticks.
-    #[arg(long, env = "GRANARY_HEARTBEAT_TICKS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
+    #[arg(long, env = "GRANARY_HEARTBEAT_TICKS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
     pub heartbeat_ticks: u32,
     /// Ticks without a leader after which an election may start: 10 or more, for a lease lasts for 0.7 of them and a tick
     /// may come early; together at least 200 ms, for a disk may stall so long.
-    #[arg(long, env = "GRANARY_ELECTION_TICKS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(10..=10_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
+    #[arg(long, env = "GRANARY_ELECTION_TICKS", default_value_t = 12, value_parser = clap::value_parser!(u32).range(10..=10_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
     pub election_ticks: u32,
     /// Ticks after which it starts at the latest; the moment is random in between, so that candidates seldom collide.
-    #[arg(long, env = "GRANARY_MAX_ELECTION_TICKS", default_value_t = 32, value_parser = clap::value_parser!(u32).range(4..=20_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
+    #[arg(long, env = "GRANARY_MAX_ELECTION_TICKS", default_value_t = 17, value_parser = clap::value_parser!(u32).range(4..=20_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
     pub max_election_ticks: u32,
 
     /// How long a node that was asked to stop hands over its leaders and ends its requests, in seconds: 0 to 600.
@@ -370,21 +370,21 @@ mod tests {
 
     #[test]
     fn heartbeats_must_come_more_than_twice_in_an_election_timeout() {
-        assert_eq!(refused_flag(&["--heartbeat-ticks", "9"]), None);
-        assert_eq!(refused_flag(&["--heartbeat-ticks", "10"]), Some("heartbeat-ticks"));
+        assert_eq!(refused_flag(&["--heartbeat-ticks", "5"]), None);
+        assert_eq!(refused_flag(&["--heartbeat-ticks", "6"]), Some("heartbeat-ticks"));
     }
 
     #[test]
     fn an_election_timeout_that_a_slow_sync_can_reach_is_refused() {
-        assert_eq!(refused_flag(&["--tick-ms", "10"]), None);
-        let error = options(&["--tick-ms", "9"]).validate().unwrap_err();
+        assert_eq!(refused_flag(&["--tick-ms", "17"]), None);
+        let error = options(&["--tick-ms", "16"]).validate().unwrap_err();
         assert_eq!(error.flag, "election-ticks");
-        assert!(error.to_string().contains("180 ms"), "{error}");
+        assert!(error.to_string().contains("192 ms"), "{error}");
     }
 
     #[test]
     fn the_latest_election_must_be_behind_the_earliest() {
-        assert_eq!(refused_flag(&["--max-election-ticks", "20"]), Some("max-election-ticks"));
+        assert_eq!(refused_flag(&["--max-election-ticks", "12"]), Some("max-election-ticks"));
     }
 
     #[test]

@@ -24,8 +24,9 @@ use parking_lot::RwLock;
 
 /// How often the disk is asked, which costs some us: often, for a burst may write some hundred MB a second.
 const EVERY: Duration = Duration::from_millis(25);
-/// Room that is kept in any case, in bytes, on a disk of three times as much and more; on a smaller one, its third. What
-/// comes in before all nodes know of a full one must fit into it, and what RocksDB needs to merge its files.
+/// Room that is kept in any case, in bytes, on a disk of two and a half times as much and more; on a smaller one, two fifths of
+/// it. What comes in before all nodes know of a full one must fit into it, and what RocksDB needs to merge its files: as much
+/// as all rows take.
 const RESERVE: u64 = 256 << 20;
 /// Bytes of entries up to which an append counts as small: deletes, and the first entry of a new leader.
 const SMALL_APPEND: usize = 4 << 10;
@@ -47,7 +48,7 @@ impl Marks {
     /// For a disk of `total` bytes: what the percentages of used space say, and no less than the reserve.
     pub fn of(total: u64, read_only_at_percent: u8, writable_at_percent: u8) -> Self {
         let free_at = |used_percent: u8| total / 100 * u64::from(100 - used_percent.min(100));
-        let reserve = RESERVE.min(total / 3);
+        let reserve = RESERVE.min(total / 5 * 2);
         let read_only_below = free_at(read_only_at_percent).max(reserve);
         let full_below = reserve / 2;
         Self {
@@ -144,11 +145,11 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     #[test]
-    fn a_large_disk_goes_by_percent_and_a_small_one_keeps_a_third() {
+    fn a_large_disk_goes_by_percent_and_a_small_one_keeps_two_fifths() {
         let large = Marks::of(100 * GIB, 95, 93);
         assert_eq!((large.read_only_below, large.full_below), (5 * GIB, 128 * MIB));
         assert_eq!(large.writable_from, 7 * GIB);
-        let small = Marks::of(48 * MIB, 95, 93);
+        let small = Marks::of(40 * MIB, 95, 93);
         assert_eq!((small.read_only_below, small.writable_from), (16 * MIB, 20 * MIB));
         assert_eq!((small.full_below, small.exhausted_below), (8 * MIB, MIB));
     }
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn appends_are_dropped_large_ones_first_and_heartbeats_never() {
-        let marks = Marks::of(48 * MIB, 95, 93);
+        let marks = Marks::of(40 * MIB, 95, 93);
         let admits = |free, bytes| marks.admits(free, bytes);
         assert!(admits(8 * MIB, 1 << 20));
         assert!(!admits(8 * MIB - 1, 1 << 20) && admits(8 * MIB - 1, 100));

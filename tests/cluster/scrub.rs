@@ -96,8 +96,8 @@ async fn a_flipped_bit_on_one_disk_is_found_told_never_served_and_repaired_from_
     let mut cluster = Cluster::found_with(THREE, &often).await.unwrap();
     let client = cluster.client().await.unwrap();
     load(&client).await;
-    // A start writes what is only in the log of data/ to a table.
-    cluster.nodes[2].kill();
+    // Stopped in order, it has synced all rows; the start then writes what is only in the log of data/ to a table.
+    cluster.nodes[2].terminate().await.unwrap();
     cluster.nodes[2].start().unwrap();
     cluster.whole().await.unwrap();
     let reads = std::sync::Arc::<std::sync::atomic::AtomicU64>::default();
@@ -174,7 +174,8 @@ async fn a_replica_with_other_rows_is_found_at_an_equal_index_and_made_anew_also
     // One row in a shard that node 3 follows, one in a shard that it will lead.
     let follows = (0..KEYS).find(|number| shard_of(&key(*number)) == 1).unwrap();
     let leads = (0..KEYS).find(|number| shard_of(&key(*number)) == 2).unwrap();
-    cluster.nodes[2].kill();
+    // In order, so that nothing is applied again over what is altered.
+    cluster.nodes[2].terminate().await.unwrap();
     for number in [follows, leads] {
         alter(&cluster.nodes[2].dir, number, "another value");
     }
@@ -228,7 +229,7 @@ async fn without_a_majority_differences_are_told_and_nothing_is_thrown_away() {
     load(&cluster.client().await.unwrap()).await;
     let shard = shard_of(&key(0));
     for (place, to) in [(1, "one"), (2, "another")] {
-        cluster.nodes[place].kill();
+        cluster.nodes[place].terminate().await.unwrap();
         alter(&cluster.nodes[place].dir, 0, to);
         cluster.nodes[place].start().unwrap();
         cluster.whole().await.unwrap();

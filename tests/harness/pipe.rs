@@ -44,10 +44,15 @@ impl Pipe {
     /// The next answer, whichever it belongs to.
     pub async fn next(&mut self) -> Result<(u64, Response)> {
         let failed = |status: Status| HarnessError::because("reading a Pipe", status);
-        let answer = self.answers.message().await.map_err(failed)?;
-        let answer = answer.ok_or_else(|| HarnessError("the Pipe has ended".into()))?;
-        let response = answer.response.ok_or_else(|| HarnessError("an answer without content".into()))?;
-        Ok((answer.id, response))
+        loop {
+            let answer = self.answers.message().await.map_err(failed)?;
+            let answer = answer.ok_or_else(|| HarnessError("the Pipe has ended".into()))?;
+            let response = answer.response.ok_or_else(|| HarnessError("an answer without content".into()))?;
+            // Said while requests wait: the node lives.
+            if !matches!(response, Response::Welcome(_)) {
+                return Ok((answer.id, response));
+            }
+        }
     }
 
     /// Sends one request and waits for its answer.

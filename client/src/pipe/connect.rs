@@ -121,6 +121,8 @@ async fn welcome(incoming: &mut Streaming<PipeResponse>) -> Result<Welcome, Stri
 async fn read(mut incoming: Streaming<PipeResponse>, in_flight: Arc<InFlight>) {
     let cause = loop {
         match incoming.message().await {
+            // It lives, and is only slow.
+            Ok(Some(PipeResponse { response: Some(Response::Welcome(_)), .. })) => in_flight.heard(),
             Ok(Some(PipeResponse { id, response: Some(response) })) => {
                 if !in_flight.answer(id, response) {
                     break format!("the node answered request {id}, which was not asked");

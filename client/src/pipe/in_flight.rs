@@ -112,13 +112,18 @@ impl InFlight {
 
     /// Passes an answer on. False when nobody asked under this id.
     pub(super) fn answer(&self, id: u64, response: Response) -> bool {
-        self.heard_ms.store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.heard();
         let waiting = id.checked_sub(1).and_then(|key| self.table.lock().waiting.try_remove(key as usize));
         let Some(Waiting { asker, weight }) = waiting else { return false };
         self.release(weight);
         // The asker may have given up; then the answer is nobody's.
         let _ = asker.send(Ok(response));
         true
+    }
+
+    /// The node said something.
+    pub(super) fn heard(&self) {
+        self.heard_ms.store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Breaks the stream: all that wait are told, and nobody else gets in. Only the first cause counts.
@@ -149,7 +154,7 @@ impl InFlight {
         Broken { sent, cause }
     }
 
-    /// Time since the last answer.
+    /// Time since the node last said anything.
     pub(super) fn silent_for(&self) -> Duration {
         self.opened.elapsed().saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed)))
     }

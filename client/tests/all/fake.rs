@@ -29,6 +29,8 @@ pub enum Reply {
     With(Answer),
     /// Never answers.
     Silence,
+    /// Says that it lives for so long, then answers.
+    Late(Duration, Answer),
     /// Breaks the Pipe.
     Cut,
 }
@@ -271,6 +273,15 @@ impl kv_server::Kv for Service {
                 let sent = match reply {
                     Reply::Silence => Ok(()),
                     Reply::With(answer) => {
+                        answers.send(Ok(PipeResponse { id: request.id, response: Some(answer) })).await
+                    }
+                    Reply::Late(time, answer) => {
+                        let until = Instant::now() + time;
+                        while Instant::now() < until {
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                            let word = Answer::Welcome(*node.welcome.lock());
+                            let _ = answers.send(Ok(PipeResponse { id: 0, response: Some(word) })).await;
+                        }
                         answers.send(Ok(PipeResponse { id: request.id, response: Some(answer) })).await
                     }
                     Reply::Cut => {

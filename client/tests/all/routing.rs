@@ -76,6 +76,16 @@ async fn a_silent_leader_is_given_up_and_the_write_goes_elsewhere_under_the_same
 }
 
 #[tokio::test]
+async fn a_leader_that_says_that_it_lives_is_waited_for() {
+    let cluster = Cluster::start(2, 1).await;
+    cluster.nodes[0].script(|request| Reply::Late(Duration::from_millis(600), good_answer(request)));
+    let options = Options { patience: Duration::from_millis(200), ..Options::default() };
+    let client = cluster.client(options).await;
+    client.put("k", "v").await.unwrap();
+    assert_eq!((cluster.nodes[0].seen().len(), cluster.nodes[1].seen().len()), (1, 0));
+}
+
+#[tokio::test]
 async fn without_a_cluster_each_endpoint_is_named_with_its_cause() {
     let unused = {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

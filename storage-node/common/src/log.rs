@@ -1,7 +1,8 @@
 //! The plain form of what a Raft log holds, so that the store (which knows `raft`) and the engine (which knows
 //! RocksDB) need not know each other.
 
-use bytes::Bytes;
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use thiserror::Error;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +22,32 @@ pub struct Entry {
     pub term: u64,
     /// What `data` is.
     pub kind: EntryKind,
-    /// An encoded command, or an encoded membership change.
+    /// An encoded command, several of them (see [`pack`]), or an encoded membership change.
     pub data: Bytes,
     /// With a membership change: the encoded group that it leads to. Of an entry without data: see [`mark`].
     pub context: Bytes,
 }
+
+/// The context of an entry that holds several commands.
+const PACK: Bytes = Bytes::from_static(b"pack");
+/// Bytes that a command takes in a pack beside its own.
+pub const PACKED: usize = 4;
+
+/// Data and context of one entry for several commands of one shard, none of them empty: an entry costs each replica the
+/// same, however much it holds. They are applied in this order, all or none.
+pub fn pack(commands: &[Bytes]) -> (Bytes, Bytes) {
+    let mut data = BytesMut::with_capacity(commands.iter().map(|command| command.len() + PACKED).sum());
+    for command in commands {
+        data.put_u32(command.len() as u32);
+        data.put_slice(command);
+    }
+    (data.freeze(), PACK)
+}
+
+/// A pack is not as it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the commands of the entry do not fill it")]
+pub struct TornPack;
 
 /// Before the number of a mark.
 const MARK: [u8; 4] = *b"mark";
@@ -44,6 +66,25 @@ impl Entry {
         }
         let number = self.context.strip_prefix(&MARK)?;
         number.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    /// The encoded commands that it holds, in order; none in that of a leader's term, and in a mark. Of a normal entry only.
+    ///
+    /// # Errors
+    /// [`TornPack`] when what it holds does not end where the entry does, or is empty.
+    pub fn commands(&self) -> Result<Vec<Bytes>, TornPack> {
+        if self.context != PACK {
+            return Ok(if self.data.is_empty() { Vec::new() } else { vec![self.data.clone()] });
+        }
+        let (mut data, mut commands) = (self.data.clone(), Vec::new());
+        while !data.is_empty() {
+            let length = data.try_get_u32().map_err(|_| TornPack)? as usize;
+            if length == 0 || length > data.len() {
+                return Err(TornPack);
+            }
+            commands.push(data.split_to(length));
+        }
+        if commands.is_empty() { Err(TornPack) } else { Ok(commands) }
     }
 
     /// Bytes it counts for in queues and caches.
@@ -75,6 +116,25 @@ pub struct Position {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pack_gives_back_its_commands_and_a_torn_one_none() {
+        let commands: Vec<Bytes> = ["a", "bb", "a"].map(Bytes::from).to_vec();
+        let (data, context) = pack(&commands);
+        assert_eq!(data.len(), 4 + 3 * PACKED);
+        let entry = |data: Bytes| Entry { index: 1, term: 1, kind: EntryKind::Normal, data, context: context.clone() };
+        assert_eq!(entry(data.clone()).commands(), Ok(commands));
+        assert_eq!(entry(data.clone()).as_mark(), None);
+        // Where one ends, the rest is a pack of fewer.
+        for cut in (0..data.len()).filter(|cut| ![5, 11].contains(cut)) {
+            assert_eq!(entry(data.slice(..cut)).commands(), Err(TornPack), "cut at {cut}");
+        }
+        assert_eq!(entry(Bytes::from_static(&[0, 0, 0, 0])).commands(), Err(TornPack), "an empty command");
+
+        let plain = |data: &'static str| Entry { context: Bytes::new(), ..entry(data.into()) };
+        assert_eq!(plain("command").commands(), Ok(vec!["command".into()]));
+        assert_eq!(plain("").commands(), Ok(vec![]));
+    }
 
     #[test]
     fn only_an_entry_without_data_and_with_the_right_context_is_a_mark() {

@@ -1,10 +1,13 @@
 //! The states of the replicas of a node, and what committed entries make of them: all writes of a batch of entries, the
 //! applied indexes among them, so that one write of the store makes all of it or nothing (HAZARDS H4).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, iter};
 
 use bytes::Bytes;
-use granary_common::{META_SHARD, ReplicaId, ShardId, log::EntryKind};
+use granary_common::{
+    META_SHARD, ReplicaId, ShardId,
+    log::{EntryKind, TornPack},
+};
 use granary_machine::{ApplyError, Overlay, View, Write, kv, meta, shard};
 use granary_proto::storage::{self, Command, MetaCommand, MetaState, ShardState};
 use granary_store::{Apply, ApplyEntry, Ticket};
@@ -31,6 +34,16 @@ pub enum Problem {
         index: u64,
         /// Why.
         source: prost::DecodeError,
+    },
+    /// So is one with several commands.
+    #[error("entry {index} of {shard}: {source}")]
+    Torn {
+        /// The shard.
+        shard: ShardId,
+        /// The entry's index.
+        index: u64,
+        /// Why.
+        source: TornPack,
     },
     /// Nothing was made for it here.
     #[error("{0} has entries to apply, but no state here")]
@@ -132,23 +145,29 @@ impl States {
         let Some(replica) = self.replicas.get_mut(&apply.shard).filter(|replica| replica.id == apply.replica) else {
             return Err(Problem::NoState(apply.shard));
         };
-        for ApplyEntry { entry, ticket, membership } in apply.entries {
+        for ApplyEntry { entry, tickets, membership } in apply.entries {
             let state = &mut replica.state;
-            let done = if entry.kind == EntryKind::ConfChange || entry.data.is_empty() {
+            let done: Vec<Applied> = if entry.kind == EntryKind::ConfChange || entry.data.is_empty() {
                 let turn = shard::advance(state, entry.index, entry.term)?;
                 if let (shard::Turn::Next, Some(change)) = (turn, membership) {
                     state.conf_state = Some(change.conf_state);
                     state.group = Some(change.group);
                 }
-                None
+                Vec::new()
             } else if apply.shard == META_SHARD {
                 let meta = self.meta.as_mut().ok_or(Problem::NoState(META_SHARD))?;
-                apply_meta(state, meta, entry.data, entry.index, entry.term)?.map(Applied::Meta)
+                let done = apply_meta(state, meta, entry.data, entry.index, entry.term)?;
+                done.map(Applied::Meta).into_iter().collect()
             } else {
-                let command = decode::<Command>(apply.shard, entry.index, entry.data)?;
-                kv::apply(overlay, state, &command, entry.index, entry.term)?.map(Applied::Data)
+                let torn = |source| Problem::Torn { shard: apply.shard, index: entry.index, source };
+                let commands = entry.commands().map_err(torn)?.into_iter();
+                let commands = commands.map(|command| decode::<Command>(apply.shard, entry.index, command));
+                let commands = commands.collect::<Result<Vec<_>, _>>()?;
+                let done = kv::apply(overlay, state, &commands, entry.index, entry.term)?;
+                done.into_iter().flatten().map(Applied::Data).collect()
             };
-            answers.extend(ticket.map(|ticket| (ticket, done)));
+            let done = done.into_iter().map(Some).chain(iter::repeat_with(|| None));
+            answers.extend(tickets.into_iter().zip(done));
         }
         Ok(())
     }
@@ -192,7 +211,7 @@ mod tests {
         let request = PutRequest { key: "k".into(), value: "v".into(), ..PutRequest::default() };
         let data = kv::put_command(request).unwrap().encode_to_vec().into();
         let entry = Entry { index, term: 6, kind: EntryKind::Normal, data, context: Bytes::new() };
-        let entries = vec![ApplyEntry { entry, ticket: Some(index), membership: None }];
+        let entries = vec![ApplyEntry { entry, tickets: vec![index], membership: None }];
         Apply { shard: ShardId(1), replica: ReplicaId(7), entries }
     }
 

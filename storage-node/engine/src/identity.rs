@@ -3,7 +3,7 @@
 use granary_proto::storage::Identity;
 
 /// Format of the stored identity that this build writes and knows.
-pub const IDENTITY_FORMAT: u32 = 1;
+pub const IDENTITY_FORMAT: u32 = 2;
 
 /// Why an identity cannot be taken, in words that name the field, its value and what is allowed.
 pub(crate) fn problem(identity: &Identity, own_uuid: &str) -> Option<String> {

@@ -121,6 +121,8 @@ impl EngineOptions {
         // What was not synced may go: it is applied again. What was synced and is damaged shows as an applied index
         // below the purged log, and the replica is made anew.
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        // A call to the kernel for each batch would promise nothing more: the log is kept until the rows are synced.
+        options.set_manual_wal_flush(true);
         self.data_tables(&mut options);
         Ok(options)
     }

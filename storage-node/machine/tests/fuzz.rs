@@ -2,6 +2,8 @@
 //! have made. What was validated can be applied; no command, valid or not, ends the process.
 #![allow(missing_docs, clippy::expect_used)]
 
+use std::slice;
+
 use bytes::Bytes;
 use granary_common::{ShardId, SlotRange, slot_of};
 use granary_fuzz::{cases, damage, wire};
@@ -74,7 +76,7 @@ fn apply(commands: &[Command], terms: &[u64]) -> Result<(), TestCaseError> {
         term += step % 2;
         let mut overlay = Overlay::new(&stored);
         let (index, before) = (state.applied_index + 1, state.revision);
-        let answer = kv::apply(&mut overlay, &mut state, command, index, term);
+        let answer = kv::apply(&mut overlay, &mut state, slice::from_ref(command), index, term);
         prop_assert!(matches!(answer, Ok(Some(_))), "{command:?}: {answer:?}");
         prop_assert!(state.revision >= before && state.applied_index == index);
         shard::save(&mut overlay, &state);
@@ -136,7 +138,7 @@ proptest! {
             let stored = MemView::default();
             let mut state = shard::new(SHARD, SlotRange::ALL, map::Group::default());
             let (index, term) = (state.applied_index + 1, state.applied_term);
-            let _ = kv::apply(&mut Overlay::new(&stored), &mut state, &command, index, term);
+            let _ = kv::apply(&mut Overlay::new(&stored), &mut state, slice::from_ref(&command), index, term);
         }
     }
 

@@ -53,7 +53,7 @@ mod tests {
     }
 
     fn identity() -> Identity {
-        Identity { format: 1, cluster_id: "ours".into(), node_id: 2, uuid: "disk".into() }
+        Identity { format: granary_engine::IDENTITY_FORMAT, cluster_id: "ours".into(), node_id: 2, uuid: "disk".into() }
     }
 
     #[test]

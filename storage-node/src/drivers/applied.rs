@@ -1,9 +1,12 @@
 //! How far each replica here has applied and what it owns, for the flusher, leased reads, reports and metrics.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+};
 
 use granary_common::{ReplicaId, ShardId, SlotRange};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 /// One replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,10 @@ pub struct AppliedReplica {
 #[derive(Debug, Default)]
 pub struct AppliedTable {
     replicas: RwLock<BTreeMap<ShardId, AppliedReplica>>,
+    /// What the store has not been told yet: it looks whenever it turns, so that most batches need not wake it.
+    news: Mutex<BTreeMap<ShardId, (ReplicaId, u64)>>,
+    /// The store waits for such news.
+    awaited: AtomicBool,
 }
 
 impl AppliedTable {
@@ -31,6 +38,27 @@ impl AppliedTable {
 
     pub(crate) fn remove(&self, shard: ShardId) {
         self.replicas.write().remove(&shard);
+        // The replica may begin anew under the same id: it must not hear of what it was before.
+        self.news.lock().remove(&shard);
+    }
+
+    /// Leaves word for the store of how far a replica has applied. Whether the store must be woken for it.
+    #[must_use]
+    pub(crate) fn tell(&self, shard: ShardId, replica: ReplicaId, index: u64) -> bool {
+        self.news.lock().insert(shard, (replica, index));
+        self.awaited.swap(false, SeqCst)
+    }
+
+    /// For the store: what it was not told yet.
+    pub(crate) fn take_news(&self) -> BTreeMap<ShardId, (ReplicaId, u64)> {
+        std::mem::take(&mut *self.news.lock())
+    }
+
+    /// For the store, before it sleeps: whether it wants to be woken for news. True: there are some already.
+    pub(crate) fn awaits(&self, awaits: bool) -> bool {
+        // Set before the look, as the applier tells before it looks: one of the two sees the other.
+        self.awaited.store(awaits, SeqCst);
+        awaits && !self.news.lock().is_empty()
     }
 
     /// One replica.

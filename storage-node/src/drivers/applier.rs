@@ -2,9 +2,12 @@
 //! callers behind it. It also installs, creates and empties replicas, in the order in which they were asked, so that
 //! nothing applies beside them.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use granary_common::{META_SHARD, ReplicaId, ShardId};
 use granary_duties::states::{ReplicaState, States};
 use granary_engine::{
@@ -17,8 +20,13 @@ use granary_proto::storage::{MetaState, ShardState};
 use granary_store::{Apply, Event, Install};
 
 use super::{
-    AppliedTable, LogWriter, Marks, StoreInput, Waiters, applied::AppliedReplica, fatal::fatal, log_writer::weight,
-    meters::Meters, pressure::Pressure,
+    AppliedTable, LogWriter, Marks, StoreInput, Waiters,
+    applied::AppliedReplica,
+    fatal::fatal,
+    log_writer::weight,
+    meters::Meters,
+    pressure::Pressure,
+    unhurried::{Unhurried, may_wait},
 };
 use crate::map::MapHolder;
 
@@ -57,6 +65,7 @@ pub(crate) struct Applier {
     /// Stops an install behind a step, as a crash would: for tests.
     pub(crate) crash_at: Option<InstallStep>,
     states: States,
+    unhurried: Unhurried,
 }
 
 /// What the applier is given.
@@ -89,6 +98,7 @@ impl Applier {
             marks: parts.marks,
             crash_at: parts.crash_at,
             states: States::default(),
+            unhurried: Unhurried::default(),
         };
         for (id, state) in parts.replicas {
             applier.adopt(id, state);
@@ -98,7 +108,21 @@ impl Applier {
     }
 
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
+        loop {
+            let first = match self.unhurried.due() {
+                Some(due) => jobs.recv_deadline(due),
+                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            let first = match first {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.meters.apply.begin();
+                    self.catch_up();
+                    self.meters.apply.end();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             self.meters.apply.begin();
             let mut next = Some(first);
             let mut batch = Vec::new();
@@ -107,14 +131,26 @@ impl Applier {
                 match job {
                     Job::Apply(apply) if apply.entries.iter().any(|entry| entry.entry.as_mark().is_some()) => {
                         self.apply(std::mem::take(&mut batch), std::mem::take(&mut bytes));
+                        self.catch_up();
                         self.apply_marked(apply);
                     }
                     Job::Apply(apply) => {
-                        bytes += apply_weight(&apply);
-                        batch.push(apply);
+                        let weight = apply_weight(&apply);
+                        if may_wait(&apply) && batch.iter().all(|other: &Apply| other.shard != apply.shard) {
+                            self.unhurried.push(apply, weight);
+                        } else {
+                            if self.unhurried.has(apply.shard) {
+                                let (waited, weight) = self.unhurried.take();
+                                batch.extend(waited);
+                                bytes += weight;
+                            }
+                            bytes += weight;
+                            batch.push(apply);
+                        }
                     }
                     other => {
                         self.apply(std::mem::take(&mut batch), std::mem::take(&mut bytes));
+                        self.catch_up();
                         self.meters.long.store(true, Relaxed);
                         self.other(other);
                         // Before it counts as short again: none of its time is that of what follows.
@@ -128,8 +164,17 @@ impl Applier {
                 }
             }
             self.apply(batch, bytes);
+            if self.unhurried.due().is_some_and(|due| due <= Instant::now()) {
+                self.catch_up();
+            }
             self.meters.apply.end();
         }
+    }
+
+    /// Applies what has waited for company.
+    fn catch_up(&mut self) {
+        let (batch, bytes) = self.unhurried.take();
+        self.apply(batch, bytes);
     }
 
     /// Applies all in one write; answers and tells the store behind it.
@@ -154,11 +199,14 @@ impl Applier {
         for (ticket, applied) in batch.answers {
             self.waiters.answer(ticket, Ok(applied));
         }
+        let mut awaited = false;
         for shard in batch.touched {
             if let Some(replica) = self.states.get(shard) {
-                let event = Event::Applied { shard, replica: replica.id, index: replica.state.applied_index };
-                let _ = self.store.send(StoreInput::Event(event));
+                awaited |= self.applied.tell(shard, replica.id, replica.state.applied_index);
             }
+        }
+        if awaited {
+            let _ = self.store.send(StoreInput::Applied);
         }
     }
 

@@ -147,6 +147,8 @@ pub(crate) enum StoreInput {
     Event(Event),
     /// From a peer's stream.
     Messages(Vec<wire::RaftMessage>, OwnedSemaphorePermit),
+    /// There is news in the table of what is applied.
+    Applied,
     /// Ask for a report.
     Report(oneshot::Sender<(Vec<wire::LedShard>, Vec<wire::HeldReplica>)>),
     /// End the thread.

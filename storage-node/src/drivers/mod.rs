@@ -31,6 +31,7 @@ mod recovery;
 mod replicas;
 mod start;
 mod store_thread;
+mod unhurried;
 mod watch;
 mod worker;
 

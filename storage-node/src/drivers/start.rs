@@ -215,6 +215,7 @@ impl Prepared {
             pressure: self.pressure,
             lifecycle: lifecycle.clone(),
             meters: self.meters.clone(),
+            awaits_applied: true,
         };
         let (of_flusher, stores, to_store) = (applied.clone(), self.stores.clone(), control.clone());
         let (apply_waits, worker_waits, of_flushes) =

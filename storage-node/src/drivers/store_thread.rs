@@ -47,6 +47,8 @@ pub(crate) struct StoreThread {
     pub(crate) pressure: Arc<Pressure>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) meters: Arc<Meters>,
+    /// Something waits for what is applied: the applier wakes this thread for it.
+    pub(crate) awaits_applied: bool,
 }
 
 impl StoreThread {
@@ -56,6 +58,9 @@ impl StoreThread {
         loop {
             let mut reports = Vec::new();
             let goes_on = self.take_in(next_tick, &mut reports);
+            for (shard, (replica, index)) in self.applied.take_news() {
+                self.store.handle(clock::now_ns(), Event::Applied { shard, replica, index });
+            }
             self.board.turned(clock::now_ns());
             self.meters.store.begin();
             self.meters.store.end();
@@ -66,6 +71,7 @@ impl StoreThread {
                 next_tick = (next_tick + self.tick).max(Instant::now() + self.tick / 2);
             }
             let actions = self.store.drain(clock::now_ns());
+            self.awaits_applied = actions.awaits_applied;
             self.act(actions, reports);
             self.discard_snapshots();
             if !goes_on {
@@ -78,7 +84,10 @@ impl StoreThread {
 
     /// Waits for something to happen, then takes in all that waits, up to a bound.
     fn take_in(&mut self, next_tick: Instant, reports: &mut Vec<ReportReply>) -> bool {
-        let timeout = next_tick.saturating_duration_since(Instant::now());
+        let mut timeout = next_tick.saturating_duration_since(Instant::now());
+        if self.applied.awaits(self.awaits_applied) {
+            timeout = Duration::ZERO;
+        }
         let first = if self.pressure.has_room() {
             select! {
                 recv(self.control) -> input => input.ok(),
@@ -131,6 +140,8 @@ impl StoreThread {
                     self.store.handle(now, Event::Message(message));
                 }
             }
+            // Taken with every turn.
+            StoreInput::Applied => {}
             StoreInput::Report(reply) => {
                 if reports.is_empty() {
                     self.store.handle(now, Event::Report);

@@ -11,6 +11,9 @@ use granary_proto::kv::{Error, GetClusterMapResponse, Reason, pipe_request::Requ
 use super::{cluster_map, errors, forward, parts, read, scan, write};
 use crate::{member::Member, node::Node};
 
+/// A store whose loop has not turned for this long hangs: it turns at least once a tick.
+const HANGS: Duration = Duration::from_millis(200);
+
 /// Who answers requests. The node; in tests of the wire also others.
 pub trait Execute: Send + Sync + 'static {
     /// Own id; 0 while the node belongs to no cluster.
@@ -18,6 +21,9 @@ pub trait Execute: Send + Sync + 'static {
 
     /// The cluster that it is of; `None` while it belongs to none.
     fn cluster_id(&self) -> Option<&str>;
+
+    /// Whether it gets on with its work, however slowly: one that hangs must not say that it lives.
+    fn is_turning(&self) -> bool;
 
     /// The answer, if it can be had without waiting: a read while this node leads and its lease holds. `None` says
     /// nothing of the request.
@@ -45,6 +51,10 @@ impl Execute for Node {
         self.member().map(|member| member.identity.cluster_id.as_str())
     }
 
+    fn is_turning(&self) -> bool {
+        self.member().is_some_and(|member| member.store.stands_for() < HANGS)
+    }
+
     fn at_once(&self, request: &Request) -> Option<Response> {
         match request {
             Request::Get(request) => read::get_at_once(self.member()?, request).map(Response::Get),
@@ -70,25 +80,26 @@ async fn execute(member: &Arc<Member>, request: Request, deadline: Instant) -> R
     let again = forward::copy_to_forward(&request);
     match (here(member, request, deadline).await, again) {
         (Err(error), Some(again)) if error.reason() == Reason::NotLeader => {
-            forward::to_leader(member, again, error, deadline).await
+            Box::pin(forward::to_leader(member, again, error, deadline)).await
         }
         (answer, _) => answer,
     }
 }
 
+/// What is large or rare is boxed: each request is a task, which takes the room of the largest of these.
 async fn here(member: &Arc<Member>, request: Request, deadline: Instant) -> Result<Response, Error> {
     match request {
-        Request::Get(request) => read::get(member, request, deadline).await.map(Response::Get),
-        Request::Scan(request) => scan::page(member, request, deadline).await.map(Response::Scan),
+        Request::Get(request) => Box::pin(read::get(member, request, deadline)).await.map(Response::Get),
+        Request::Scan(request) => Box::pin(scan::page(member, request, deadline)).await.map(Response::Scan),
         Request::Put(request) => write::put(member, request, deadline).await.map(Response::Put),
-        Request::Delete(request) => write::delete(member, request, deadline).await.map(Response::Delete),
+        Request::Delete(request) => Box::pin(write::delete(member, request, deadline)).await.map(Response::Delete),
         Request::CompareAndSet(request) => {
-            write::compare_and_set(member, request, deadline).await.map(Response::CompareAndSet)
+            Box::pin(write::compare_and_set(member, request, deadline)).await.map(Response::CompareAndSet)
         }
-        Request::Txn(request) => write::txn(member, request, deadline).await.map(Response::Txn),
-        Request::Batch(request) => parts::batch(member, request, deadline).await.map(Response::Batch),
+        Request::Txn(request) => Box::pin(write::txn(member, request, deadline)).await.map(Response::Txn),
+        Request::Batch(request) => Box::pin(parts::batch(member, request, deadline)).await.map(Response::Batch),
         Request::DeleteRange(request) => {
-            parts::delete_range(member, request, deadline).await.map(Response::DeleteRange)
+            Box::pin(parts::delete_range(member, request, deadline)).await.map(Response::DeleteRange)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -29,6 +29,8 @@ pub(super) struct Fake {
     pub(super) begun: AtomicUsize,
     /// Requests that wait.
     pub(super) waiting: AtomicUsize,
+    /// It does not get on with its work.
+    pub(super) hangs: AtomicBool,
 }
 
 impl Fake {
@@ -39,6 +41,7 @@ impl Fake {
             gate: Semaphore::new(writes),
             begun: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            hangs: AtomicBool::new(false),
         }
     }
 
@@ -69,6 +72,10 @@ impl Execute for Fake {
 
     fn cluster_id(&self) -> Option<&str> {
         Some("cluster")
+    }
+
+    fn is_turning(&self) -> bool {
+        !self.hangs.load(Ordering::SeqCst)
     }
 
     fn at_once(&self, request: &Request) -> Option<Response> {

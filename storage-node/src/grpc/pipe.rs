@@ -3,9 +3,12 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::{Stream, StreamExt as _};
@@ -25,8 +28,10 @@ use crate::http::Metrics;
 
 /// Answers taken from the queue at once.
 const ANSWERS_AT_ONCE: usize = 128;
-/// What may be queued without a credit: the welcome, and the status that ends the stream.
-const UNCOUNTED: usize = 2;
+/// What may be queued without a credit: the welcome, one that says that the node lives, and the status that ends the stream.
+const UNCOUNTED: usize = 3;
+/// While requests wait, something is said at least this often.
+const WORD_EVERY: Duration = Duration::from_millis(100);
 
 /// Serves one Pipe: the stream of answers. Dropping it ends the reading; what was proposed goes on.
 pub(super) fn serve<E: Execute>(
@@ -43,10 +48,40 @@ pub(super) fn serve<E: Execute>(
         max_bytes_in_flight: limits.bytes as u64,
         node_id: executor.node_id(),
     };
-    let pipe = Pipe { executor, metrics, answers, in_flight: InFlight::new(limits) };
-    pipe.push(Answer { item: Ok(response(0, Response::Welcome(welcome))), _credit: None });
+    let voice = Arc::new(Voice { welcome, opened: Instant::now(), said_ms: AtomicU64::new(0), queued: false.into() });
+    let pipe = Pipe { executor, metrics, answers, in_flight: InFlight::new(limits), voice: voice.clone() };
+    pipe.push(Answer { item: Ok(voice.welcome()), credit: None });
     let reader = AbortOnDropHandle::new(tokio::spawn(pipe.read(requests, stopping)));
-    Answers { queue, taken: Vec::with_capacity(ANSWERS_AT_ONCE), _reader: reader }
+    Answers { queue, taken: Vec::with_capacity(ANSWERS_AT_ONCE), voice, _reader: reader }
+}
+
+/// What is said of the node itself, and when anything was said last.
+struct Voice {
+    welcome: Welcome,
+    opened: Instant,
+    said_ms: AtomicU64,
+    /// Such a word waits to be written: one at a time, for it has no credit.
+    queued: AtomicBool,
+}
+
+impl Voice {
+    fn welcome(&self) -> PipeResponse {
+        response(0, Response::Welcome(self.welcome))
+    }
+
+    fn said(&self) {
+        self.said_ms.store(self.now_ms(), Relaxed);
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether it is time for a word, by whoever asks first.
+    fn is_due(&self) -> bool {
+        let silent = self.now_ms().saturating_sub(self.said_ms.load(Relaxed));
+        Duration::from_millis(silent) >= WORD_EVERY && !self.queued.swap(true, Relaxed)
+    }
 }
 
 fn response(id: u64, response: Response) -> PipeResponse {
@@ -56,7 +91,7 @@ fn response(id: u64, response: Response) -> PipeResponse {
 /// One for the client, with what it counts for until it is written.
 struct Answer {
     item: Result<PipeResponse, Status>,
-    _credit: Option<Credit>,
+    credit: Option<Credit>,
 }
 
 struct Pipe<E> {
@@ -64,6 +99,7 @@ struct Pipe<E> {
     metrics: Arc<Metrics>,
     answers: mpsc::Sender<Answer>,
     in_flight: Arc<InFlight>,
+    voice: Arc<Voice>,
 }
 
 impl<E> Clone for Pipe<E> {
@@ -73,6 +109,7 @@ impl<E> Clone for Pipe<E> {
             metrics: self.metrics.clone(),
             answers: self.answers.clone(),
             in_flight: self.in_flight.clone(),
+            voice: self.voice.clone(),
         }
     }
 }
@@ -96,7 +133,7 @@ impl<E: Execute> Pipe<E> {
             match request {
                 Some(Ok(request)) => self.take(request).await,
                 Some(Err(status)) => {
-                    self.push(Answer { item: Err(status), _credit: None });
+                    self.push(Answer { item: Err(status), credit: None });
                     break;
                 }
                 None => break,
@@ -128,16 +165,32 @@ impl<E: Execute> Pipe<E> {
         let pipe = self.clone();
         tokio::spawn(async move {
             let left = limit.saturating_sub(started.elapsed());
-            let answer = pipe.executor.execute(request, left).await;
+            let answer = pipe.with_words(pipe.executor.execute(request, left)).await;
             pipe.metrics.request(kind, started.elapsed(), answer.as_ref().err().map(Error::reason));
             pipe.answer(id, answer.unwrap_or_else(Response::Error), credit);
         });
     }
 
+    /// Waits for an answer, and says meanwhile that the node lives: so a client can tell a slow disk from a node that hangs.
+    async fn with_words<T>(&self, answer: impl Future<Output = T>) -> T {
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            match tokio::time::timeout(WORD_EVERY, &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_) if self.executor.is_turning() && self.voice.is_due() => {
+                    self.voice.said();
+                    self.push(Answer { item: Ok(self.voice.welcome()), credit: None });
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
     fn answer(&self, id: u64, answer: Response, mut credit: Credit) {
+        self.voice.said();
         let answer = response(id, answer);
         credit.resize(answer.encoded_len());
-        self.push(Answer { item: Ok(answer), _credit: Some(credit) });
+        self.push(Answer { item: Ok(answer), credit: Some(credit) });
     }
 
     fn push(&self, answer: Answer) {
@@ -151,6 +204,7 @@ pub struct Answers {
     queue: mpsc::Receiver<Answer>,
     /// Taken from the queue, the next one last.
     taken: Vec<Answer>,
+    voice: Arc<Voice>,
     _reader: AbortOnDropHandle<()>,
 }
 
@@ -167,6 +221,10 @@ impl Stream for Answers {
             this.taken.reverse();
         }
         // The connection asks for the next answer only when it can write it: that frees the credit.
-        Poll::Ready(this.taken.pop().map(|answer| answer.item))
+        let answer = this.taken.pop();
+        if answer.as_ref().is_some_and(|answer| answer.credit.is_none()) {
+            this.voice.queued.store(false, Relaxed);
+        }
+        Poll::Ready(answer.map(|answer| answer.item))
     }
 }

@@ -47,7 +47,18 @@ async fn settle() {
     }
 }
 
+/// The next answer to a request.
 async fn next(answers: &mut Answers) -> PipeResponse {
+    loop {
+        let answer = said(answers).await;
+        if answer.id != 0 {
+            return answer;
+        }
+    }
+}
+
+/// What comes next, also a word that the node lives.
+async fn said(answers: &mut Answers) -> PipeResponse {
     let deadline = std::time::Duration::from_secs(10);
     tokio::time::timeout(deadline, answers.next()).await.expect("no answer in time").expect("the stream ended").unwrap()
 }
@@ -63,7 +74,7 @@ fn reason(answer: &PipeResponse) -> Option<Reason> {
 async fn the_first_message_is_the_welcome_with_the_limits() {
     let limits = PipeLimits::default();
     let mut answers = serve(&Arc::new(Fake::new(0)), limits, stream::empty());
-    let PipeResponse { id: 0, response: Some(Response::Welcome(welcome)) } = next(&mut answers).await else {
+    let PipeResponse { id: 0, response: Some(Response::Welcome(welcome)) } = said(&mut answers).await else {
         panic!("no welcome");
     };
     assert_eq!(welcome.max_requests_in_flight, 1024);
@@ -90,7 +101,7 @@ async fn a_client_that_never_reads_its_pipe_costs_bounded_memory() {
     assert_eq!(read.load(Ordering::SeqCst), begun + 1, "one request may wait for room, and nothing behind it is read");
 
     let mut answered = 0;
-    next(&mut answers).await;
+    said(&mut answers).await;
     while answered < asked {
         assert!(matches!(next(&mut answers).await.response, Some(Response::Get(_))));
         answered += 1;
@@ -104,7 +115,7 @@ async fn no_more_requests_than_promised_are_under_way() {
     let mut answers = serve(&fake, PipeLimits { requests: 4, bytes: MIB }, stream::iter((1..=100).map(put)).map(Ok));
     settle().await;
     assert_eq!(fake.waiting.load(Ordering::SeqCst), 4);
-    next(&mut answers).await;
+    said(&mut answers).await;
 
     fake.gate.add_permits(1);
     assert!(matches!(next(&mut answers).await.response, Some(Response::Put(_))));
@@ -121,11 +132,45 @@ async fn a_request_that_waits_holds_up_no_other() {
     let fake = Arc::new(Fake::new(0));
     let requests = stream::iter([Ok(put(1)), Ok(get(2))]).chain(stream::pending());
     let mut answers = serve(&fake, PipeLimits::default(), requests);
-    next(&mut answers).await;
+    said(&mut answers).await;
     assert_eq!(next(&mut answers).await.id, 2);
     assert!(answers.next().now_or_never().is_none());
     fake.gate.add_permits(1);
     assert_eq!(next(&mut answers).await.id, 1);
+}
+
+#[tokio::test]
+async fn a_node_that_is_slow_says_that_it_lives_and_one_that_hangs_says_nothing() {
+    let fake = Arc::new(Fake::new(0));
+    let mut answers = serve(&fake, PipeLimits::default(), stream::iter([Ok(put(1))]).chain(stream::pending()));
+    said(&mut answers).await;
+    for _ in 0..2 {
+        let word = said(&mut answers).await;
+        assert!(matches!(word, PipeResponse { id: 0, response: Some(Response::Welcome(_)) }), "{word:?}");
+    }
+    fake.hangs.store(true, Ordering::SeqCst);
+    // One may be on its way already.
+    let silence = std::time::Duration::from_millis(250);
+    let _ = tokio::time::timeout(silence, answers.next()).await;
+    assert!(tokio::time::timeout(silence, answers.next()).await.is_err());
+    fake.gate.add_permits(1);
+    assert_eq!(said(&mut answers).await.id, 1);
+}
+
+#[tokio::test]
+async fn words_that_nobody_takes_do_not_pile_up() {
+    let fake = Arc::new(Fake::new(0));
+    let requests = stream::iter((1..=4).map(put)).map(Ok).chain(stream::pending());
+    let mut answers = serve(&fake, PipeLimits { requests: 4, bytes: MIB }, requests);
+    tokio::time::sleep(std::time::Duration::from_millis(450)).await;
+    fake.gate.add_permits(4);
+    settle().await;
+    let mut found = Vec::new();
+    while let Some(Some(Ok(answer))) = answers.next().now_or_never() {
+        found.push(answer.id);
+    }
+    found.sort_unstable();
+    assert_eq!(found, [0, 0, 1, 2, 3, 4], "the welcome, one word, and an answer to each request");
 }
 
 #[tokio::test]
@@ -136,7 +181,7 @@ async fn a_request_that_cannot_be_understood_is_refused_and_the_pipe_goes_on() {
     let scan = PipeRequest { id: 4, timeout_ms: 600_000, request: Some(Request::Scan(ScanRequest::default())) };
     let mut answers =
         serve(&Arc::new(Fake::new(0)), PipeLimits::default(), stream::iter([unknown, slow, busy, scan]).map(Ok));
-    next(&mut answers).await;
+    said(&mut answers).await;
     let mut found =
         [next(&mut answers).await, next(&mut answers).await, next(&mut answers).await, next(&mut answers).await];
     found.sort_by_key(|answer| answer.id);
@@ -149,7 +194,7 @@ async fn a_request_that_cannot_be_understood_is_refused_and_the_pipe_goes_on() {
 async fn a_stream_that_breaks_ends_with_its_status_behind_what_was_answered() {
     let requests = stream::iter([Ok(get(1)), Err(Status::internal("cannot be decoded"))]);
     let mut answers = serve(&Arc::new(Fake::new(0)), PipeLimits::default(), requests);
-    next(&mut answers).await;
+    said(&mut answers).await;
     assert_eq!(next(&mut answers).await.id, 1);
     assert_eq!(answers.next().await.unwrap().unwrap_err().message(), "cannot be decoded");
     assert!(answers.next().await.is_none());
@@ -162,7 +207,7 @@ async fn a_stopping_node_answers_what_it_has_read_and_ends_the_stream() {
     let requests = stream::iter([Ok(put(1))]).chain(stream::pending());
     let metrics = Arc::new(Metrics::new(|| None));
     let mut answers = pipe::serve(fake.clone(), metrics, PipeLimits::default(), stopping.clone(), requests);
-    next(&mut answers).await;
+    said(&mut answers).await;
     settle().await;
     stopping.cancel();
     settle().await;

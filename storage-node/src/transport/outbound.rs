@@ -4,7 +4,7 @@
 //! for it is dropped with it, the store is told, and the next stream begins with what comes after.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     error::Error,
     io, iter,
     sync::Arc,
@@ -14,7 +14,7 @@ use std::{
 use granary_common::NodeId;
 use granary_duties::standing::Work;
 use granary_engine::snapshot::Exported;
-use granary_proto::raft::{self as wire, MessagesFrame, Open};
+use granary_proto::raft::{self as wire, MessagesFrame, Open, RaftMessage};
 use granary_store::{Lane, Send, SendSnapshot};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -88,10 +88,14 @@ impl Streams {
 
 impl Outbound for Streams {
     fn send(&self, sends: Vec<Send>) {
-        let mut lanes = self.lanes.lock();
+        let mut by_lane: BTreeMap<(NodeId, Lane), Vec<RaftMessage>> = BTreeMap::new();
         for Send { to, lane, message } in sends {
+            by_lane.entry((to, lane)).or_default().push(message);
+        }
+        let mut lanes = self.lanes.lock();
+        for ((to, lane), messages) in by_lane {
             let stream = lanes.entry((to, lane)).or_insert_with(|| self.open(to, lane));
-            if !stream.queue.push(message) {
+            if !stream.queue.push(messages) {
                 self.unreachable.tell(to);
             }
         }

@@ -34,18 +34,22 @@ impl LaneQueue {
         Self { state: Mutex::default(), changed: Notify::new(), limit, frame_bytes }
     }
 
-    /// Puts a message behind the others. False: it was dropped, because the queue is full.
-    pub(crate) fn push(&self, message: RaftMessage) -> bool {
-        let weight = weight::of(&message);
+    /// Puts messages behind the others, all before the stream is woken. False: some were dropped, because the queue is full.
+    pub(crate) fn push(&self, messages: Vec<RaftMessage>) -> bool {
+        let mut all = true;
         let mut state = self.state.lock();
-        if !state.waiting.is_empty() && state.bytes + weight > self.limit {
-            return false;
+        for message in messages {
+            let weight = weight::of(&message);
+            if !state.waiting.is_empty() && state.bytes + weight > self.limit {
+                all = false;
+                continue;
+            }
+            state.bytes += weight;
+            state.waiting.push_back((weight, message));
         }
-        state.bytes += weight;
-        state.waiting.push_back((weight, message));
         drop(state);
         self.changed.notify_waiters();
-        true
+        all
     }
 
     /// For the watchdog.
@@ -136,7 +140,7 @@ mod tests {
         let queue = LaneQueue::new(1 << 20, 3000);
         queue.begin(1);
         for number in 1..=4 {
-            assert!(queue.push(message(number, 1000)));
+            assert!(queue.push(vec![message(number, 1000)]));
         }
         assert_eq!(numbers(queue.take(1).await), [1, 2]);
         assert_eq!(numbers(queue.take(1).await), [3, 4]);
@@ -146,10 +150,10 @@ mod tests {
     async fn a_full_queue_drops_the_newcomer_and_an_empty_one_takes_even_a_message_over_its_limit() {
         let queue = LaneQueue::new(1, 1);
         queue.begin(1);
-        assert!(queue.push(message(1, 100)));
-        assert!(!queue.push(message(2, 100)));
+        assert!(queue.push(vec![message(1, 100)]));
+        assert!(!queue.push(vec![message(2, 100)]));
         assert_eq!(numbers(queue.take(1).await), [1]);
-        assert!(queue.push(message(3, 100)));
+        assert!(queue.push(vec![message(3, 100)]));
         assert_eq!(numbers(queue.take(1).await), [3]);
     }
 
@@ -157,9 +161,9 @@ mod tests {
     async fn a_stream_that_was_broken_off_gets_nothing_more() {
         let queue = LaneQueue::new(1 << 20, 1 << 20);
         queue.begin(1);
-        queue.push(message(1, 1));
+        queue.push(vec![message(1, 1)]);
         queue.break_off();
-        queue.push(message(2, 1));
+        queue.push(vec![message(2, 1)]);
         assert_eq!(queue.take(1).await, None);
         queue.begin(2);
         assert_eq!(queue.take(1).await, None);

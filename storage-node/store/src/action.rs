@@ -39,6 +39,8 @@ pub struct Actions {
     pub rebuilds: Vec<(ShardId, ReplicaId)>,
     /// The log of a replica here has lost what was synced: its node must not go on. The first that was seen.
     pub lost_log: Option<LostLog>,
+    /// Something waits for entries to be applied: `Event::Applied` must come at once. Else it may come with the next tick.
+    pub awaits_applied: bool,
     /// Filled after `Event::Report`: groups led here.
     pub led: Vec<wire::LedShard>,
     /// Filled after `Event::Report`: all replicas here.
@@ -60,7 +62,7 @@ pub struct LostLog {
 }
 
 /// Which stream between two nodes a message takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
     /// Heartbeats and their answers: never behind data.
     Heartbeats,
@@ -130,8 +132,8 @@ pub struct Apply {
 pub struct ApplyEntry {
     /// The entry.
     pub entry: Entry,
-    /// Who proposed it here and waits.
-    pub ticket: Option<Ticket>,
+    /// Who proposed its commands here and waits, in their order; empty: nobody.
+    pub tickets: Vec<Ticket>,
     /// What it makes of the membership, to be written in the same batch.
     pub membership: Option<MembershipChange>,
 }

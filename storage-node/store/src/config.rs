@@ -62,15 +62,15 @@ impl Retention {
 }
 
 impl Config {
-    /// Ticks of 25 ms, heartbeats every 100 ms, elections after 500 to 800 ms, a word about a group that stands still after
+    /// Ticks of 25 ms, heartbeats every 50 ms, elections after 300 to 425 ms, a word about a group that stands still after
     /// 10 s, another leader after 60 s.
     pub fn new(node: NodeId, seed: u64) -> Self {
         Self {
             node,
             tick_ns: 25_000_000,
-            heartbeat_ticks: 4,
-            election_ticks: 20,
-            max_election_ticks: 32,
+            heartbeat_ticks: 2,
+            election_ticks: 12,
+            max_election_ticks: 17,
             max_append_bytes: 1 << 20,
             max_inflight_appends: 256,
             max_uncommitted_bytes: 64 << 20,

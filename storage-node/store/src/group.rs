@@ -27,11 +27,15 @@ use crate::{
     logger::logger,
     membership,
     memlog::MemLog,
+    packs,
     pauses::Pauses,
     retain::Sizes,
     rng::Rng,
     standstill::{Stands, Standstill},
 };
+
+/// How often a candidate at most doubles the time for which it waits for its votes.
+const MAX_DOUBLINGS: u32 = 3;
 
 /// A Ready whose writes are on their way to the disk, and the messages that wait for them.
 struct Unpersisted {
@@ -86,10 +90,12 @@ pub(crate) struct Group {
     /// Where replicas that spoke to us live, when the group does not tell.
     seen_nodes: BTreeMap<u64, NodeId>,
     lease: Lease,
+    /// This replica led and has handed over to that node, of which it has not heard since.
+    heir: Option<NodeId>,
     /// Asked for since the last drain: proposed there, all at once.
     gathered: Vec<(Ticket, Entry)>,
-    /// Proposed here and not yet handed out, by index: (term, ticket).
-    proposed: BTreeMap<u64, (u64, Ticket)>,
+    /// Proposed here and not yet handed out, by index: (term, whose commands).
+    proposed: BTreeMap<u64, (u64, Vec<Ticket>)>,
     reads_new: Vec<Ticket>,
     reads_asked: VecDeque<Asked>,
     /// Ready once this index is applied.
@@ -132,6 +138,8 @@ pub(crate) struct Group {
     handing: Pauses,
     standstill: Standstill,
     stands: Stands,
+    /// Elections of its own since there was a leader.
+    campaigns: u32,
     /// Campaigns later than others: leaders shall leave this node, or it gave one up just now.
     reluctant: bool,
     /// Until this tick, since it gave up.
@@ -151,8 +159,8 @@ impl Group {
             id: replica.0,
             election_tick: config.election_ticks,
             heartbeat_tick: config.heartbeat_ticks,
-            // Who is reluctant draws up to twice the latest moment (`Group::draw_timeout`).
-            max_election_tick: config.max_election_ticks * 2,
+            // What `Group::draw_timeout` draws at most.
+            max_election_tick: (config.max_election_ticks * 2) << MAX_DOUBLINGS,
             applied: recovered.applied,
             max_size_per_msg: config.max_append_bytes,
             max_inflight_msgs: config.max_inflight_appends,
@@ -160,6 +168,7 @@ impl Group {
             max_committed_size_per_ready: config.max_apply_bytes,
             check_quorum: true,
             pre_vote: true,
+            skip_bcast_commit: true,
             ..raft::Config::default()
         };
         let durable = recovered.truncated.index;
@@ -179,6 +188,7 @@ impl Group {
             map_group: map::Group::default(),
             seen_nodes: BTreeMap::new(),
             lease: Lease::default(),
+            heir: None,
             gathered: Vec::new(),
             proposed: BTreeMap::new(),
             reads_new: Vec::new(),
@@ -213,6 +223,7 @@ impl Group {
             handing: Pauses::default(),
             standstill: Standstill::default(),
             stands: Stands::No,
+            campaigns: 0,
             reluctant: false,
             gave_up_until: 0,
         };
@@ -257,6 +268,11 @@ impl Group {
         }
     }
 
+    /// Whom to ask instead: the leader, or who was to become it.
+    fn leader_hint(&self) -> Option<NodeId> {
+        self.leader_node().or(self.heir)
+    }
+
     fn node_of(&self, replica: u64) -> Option<NodeId> {
         let in_group = |group: &map::Group| group.replicas.iter().find(|r| r.id == replica).map(|r| NodeId(r.node_id));
         in_group(&self.group)
@@ -264,8 +280,23 @@ impl Group {
             .or_else(|| self.seen_nodes.get(&replica).copied())
     }
 
-    /// A tick: messages that were queued have been handled before it.
-    pub(crate) fn tick(&mut self, config: &Config, rng: &mut Rng, now_ns: u64, leave: Leave<'_>, out: &mut Actions) {
+    /// A tick: messages that were queued have been handled before it. Whether there is something to collect; in any case
+    /// once a heartbeat, when what may be purged and published is looked at.
+    pub(crate) fn tick(
+        &mut self,
+        config: &Config,
+        rng: &mut Rng,
+        now_ns: u64,
+        leave: Leave<'_>,
+        out: &mut Actions,
+    ) -> bool {
+        let stood = self.stands;
+        self.turn(config, rng, now_ns, leave, out);
+        let due = (self.ticks + self.tick_offset).is_multiple_of(config.heartbeat_ticks as u64);
+        due || self.stands != stood || !self.reads_new.is_empty() || !self.gathered.is_empty() || self.node.has_ready()
+    }
+
+    fn turn(&mut self, config: &Config, rng: &mut Rng, now_ns: u64, leave: Leave<'_>, out: &mut Actions) {
         self.ticks += 1;
         self.hold_back(config, rng, leave);
         self.watch(config, rng);
@@ -321,14 +352,21 @@ impl Group {
             self.lease.reset();
         }
         self.last_seen = seen;
+        if seen.1 == StateRole::Candidate {
+            self.campaigns += 1;
+        }
         self.draw_timeout(config, rng);
     }
 
-    /// Who is reluctant draws a later moment: behind the latest of all others.
+    /// Who is reluctant draws a later moment: behind the latest of all others. A candidate that has failed before waits twice as
+    /// long for its votes each time: they are behind two syncs, one behind the other, and where those take longer than an
+    /// election timeout, nobody would ever be elected (HAZARDS H13).
     fn draw_timeout(&mut self, config: &Config, rng: &mut Rng) {
         let later = if self.reluctant { config.max_election_ticks } else { 0 };
         let timeout = rng.between(config.election_ticks, config.max_election_ticks) + later;
-        self.node.raft.set_randomized_election_timeout(timeout);
+        let candidate = self.node.raft.state == StateRole::Candidate;
+        let doublings = if candidate { self.campaigns.saturating_sub(1).min(MAX_DOUBLINGS) } else { 0 };
+        self.node.raft.set_randomized_election_timeout(timeout << doublings);
     }
 
     pub(crate) fn message(
@@ -372,9 +410,16 @@ impl Group {
             self.seen_nodes.insert(from, from_node);
         }
         let (term, commit_of_append) = (body.term, message.commit_index);
+        let heir = self.node.raft.lead_transferee;
         // An error names a message that is of no use here; Raft sends again what matters.
         let _ = self.node.step(body);
         self.look(config, rng);
+        if self.node.raft.leader_id != raft::INVALID_ID {
+            self.heir = None;
+            self.campaigns = 0;
+        } else if let Some(heir) = heir {
+            self.heir = self.node_of(heir);
+        }
         if term != self.node.raft.term {
             return;
         }
@@ -436,38 +481,46 @@ impl Group {
         if self.leads() {
             self.gathered.push((ticket, entry));
         } else {
-            out.answers.push((ticket, Answer::NotLeader { leader: self.leader_node() }));
+            out.answers.push((ticket, Answer::NotLeader { leader: self.leader_hint() }));
         }
     }
 
-    /// Proposes what was gathered: one message to each follower for all of it, and one answer, instead of one for each entry.
-    fn propose_gathered(&mut self, config: &Config, out: &mut Actions) {
-        if self.gathered.is_empty() {
+    pub(crate) fn has_gathered(&self) -> bool {
+        !self.gathered.is_empty()
+    }
+
+    /// Proposes what was gathered: one entry for many small commands, and one message to each follower for all entries.
+    pub(crate) fn propose_gathered(&mut self, config: &Config, out: &mut Actions) {
+        if self.gathered.is_empty() || self.destroying {
             return;
         }
         if !self.leads() {
-            let leader = self.leader_node();
+            let leader = self.leader_hint();
             out.answers.extend(self.gathered.drain(..).map(|(ticket, _)| (ticket, Answer::NotLeader { leader })));
+            return;
+        }
+        // Raft takes none while it hands over, which ends within an election timeout: they go to the heir then, or here.
+        if self.node.raft.lead_transferee.is_some() {
             return;
         }
         // What does not fit into one append would wait until the first of it is answered.
         let most = config.max_append_bytes / 2;
         let (mut tickets, mut entries, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for (ticket, entry) in std::mem::take(&mut self.gathered) {
+        for (whose, entry) in packs::pack(std::mem::take(&mut self.gathered), self.shard) {
             let weight = entry.data.len() as u64 + 32;
             if bytes + weight > most && !entries.is_empty() {
                 self.propose_all(std::mem::take(&mut tickets), std::mem::take(&mut entries), out);
                 bytes = 0;
             }
             bytes += weight;
-            tickets.push(ticket);
+            tickets.push(whose);
             entries.push(entry);
         }
         self.propose_all(tickets, entries, out);
     }
 
     /// All of them, or none.
-    fn propose_all(&mut self, tickets: Vec<Ticket>, entries: Vec<Entry>, out: &mut Actions) {
+    fn propose_all(&mut self, tickets: Vec<Vec<Ticket>>, entries: Vec<Entry>, out: &mut Actions) {
         let mut message = Message::default();
         message.set_msg_type(MessageType::MsgPropose);
         message.from = self.replica.0;
@@ -476,9 +529,9 @@ impl Group {
             Ok(()) => {
                 let (term, last) = (self.node.raft.term, self.node.raft.raft_log.last_index());
                 let first = last + 1 - tickets.len() as u64;
-                self.proposed.extend((first..).zip(tickets.into_iter().map(|ticket| (term, ticket))));
+                self.proposed.extend((first..).zip(tickets.into_iter().map(|tickets| (term, tickets))));
             }
-            Err(_) => out.answers.extend(tickets.into_iter().map(|ticket| (ticket, Answer::Busy))),
+            Err(_) => out.answers.extend(tickets.into_iter().flatten().map(|ticket| (ticket, Answer::Busy))),
         }
     }
 
@@ -486,7 +539,7 @@ impl Group {
         if self.leads() {
             self.reads_new.push(ticket);
         } else {
-            out.answers.push((ticket, Answer::NotLeader { leader: self.leader_node() }));
+            out.answers.push((ticket, Answer::NotLeader { leader: self.leader_hint() }));
         }
     }
 
@@ -653,11 +706,12 @@ impl Group {
     }
 
     fn give_up_callers(&mut self, out: &mut Actions) {
-        let leader = self.leader_node();
+        let leader = self.leader_hint();
         let gathered = self.gathered.drain(..).map(|(ticket, _)| (ticket, Answer::NotLeader { leader }));
         out.answers.extend(gathered);
+        let proposed = std::mem::take(&mut self.proposed);
         out.answers
-            .extend(std::mem::take(&mut self.proposed).into_values().map(|(_, ticket)| (ticket, Answer::Unknown)));
+            .extend(proposed.into_values().flat_map(|(_, tickets)| tickets).map(|ticket| (ticket, Answer::Unknown)));
         let asked = self.reads_asked.drain(..).flat_map(|asked| asked.tickets);
         let waiting = self.reads_waiting.drain(..).flat_map(|(_, tickets)| tickets);
         let reads = self.reads_new.drain(..).chain(asked).chain(waiting);

@@ -26,6 +26,7 @@ mod lease;
 mod logger;
 mod membership;
 mod memlog;
+mod packs;
 mod pauses;
 mod retain;
 mod rng;

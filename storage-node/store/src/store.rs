@@ -19,6 +19,12 @@ pub struct Store {
     groups: BTreeMap<ShardId, Group>,
     /// Groups with something to collect.
     dirty: BTreeSet<ShardId>,
+    /// Groups of which something waits for entries to be applied.
+    eager: BTreeSet<ShardId>,
+    /// Groups whose proposals are held back until a batch is persisted.
+    held: BTreeSet<ShardId>,
+    /// A batch was persisted since the last drain.
+    has_persisted: bool,
     next_batch: u64,
     /// Groups that wait for a batch, by its number.
     waiting: BTreeMap<u64, Vec<ShardId>>,
@@ -37,6 +43,9 @@ impl Store {
             rng,
             groups: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            eager: BTreeSet::new(),
+            held: BTreeSet::new(),
+            has_persisted: false,
             next_batch: 1,
             waiting: BTreeMap::new(),
             away: false,
@@ -96,6 +105,7 @@ impl Store {
                     && let Some(group) = self.groups.remove(&shard)
                 {
                     self.dirty.remove(&shard);
+                    self.eager.remove(&shard);
                     group.stop(&mut self.out);
                 }
             }
@@ -157,16 +167,32 @@ impl Store {
         let mut items = Vec::new();
         let mut must_sync = false;
         let mut waits = Vec::new();
+        // While writes are on their way, new ones would only wait behind them: they gather meanwhile, and share entries and
+        // messages then. Group commit.
+        let proposes = std::mem::take(&mut self.has_persisted) || self.waiting.is_empty();
+        if proposes {
+            self.dirty.append(&mut self.held);
+        }
         for shard in std::mem::take(&mut self.dirty) {
             let Some(group) = self.groups.get_mut(&shard) else { continue };
             let before = items.len();
-            group.collect(&self.config, batch, now_ns, &mut items, &mut must_sync, &mut self.out);
+            if proposes {
+                group.propose_gathered(&self.config, &mut self.out);
+            } else if group.has_gathered() {
+                self.held.insert(shard);
+            }
+            group.collect(batch, now_ns, &mut items, &mut must_sync, &mut self.out);
             if items.len() > before {
                 waits.push(shard);
             }
             items.extend(group.purge(&self.config));
             group.publish(&self.config, now_ns, &mut self.out);
+            match group.awaits_applied() {
+                true => self.eager.insert(shard),
+                false => self.eager.remove(&shard),
+            };
         }
+        self.out.awaits_applied = !self.eager.is_empty();
         if !items.is_empty() {
             self.next_batch += 1;
             self.waiting.insert(batch, waits);
@@ -178,12 +204,14 @@ impl Store {
     fn tick(&mut self, now_ns: u64) {
         let leave = Leave { must: self.away, slow: &self.slow };
         for (shard, group) in &mut self.groups {
-            group.tick(&self.config, &mut self.rng, now_ns, leave, &mut self.out);
-            self.dirty.insert(*shard);
+            if group.tick(&self.config, &mut self.rng, now_ns, leave, &mut self.out) {
+                self.dirty.insert(*shard);
+            }
         }
     }
 
     fn persisted(&mut self, number: u64, now_ns: u64) {
+        self.has_persisted = true;
         while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() <= number) {
             let batch = *entry.key();
             for shard in entry.remove() {

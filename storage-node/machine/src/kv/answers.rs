@@ -1,12 +1,13 @@
 //! The table of answers, by which a retried write is applied once.
 //!
-//! One row a (client, sequence number) with its answer, and one row a client that lists those numbers. A client's rows
-//! go when it says that it has the answers, or when it was silent for [`ANSWERS_KEPT_MS`] of the shard's own time. A
-//! client's own clock bounds its retries to less than that ([`granary_common::limits::MAX_RETRY_AGE_MS`]).
+//! One row a client, with the numbers of its writes and their answers; an answer that is long (of guards that did not hold,
+//! with the values that were there) has a row of its own. A client's answers go when it says that it has them, or when it
+//! was silent for [`ANSWERS_KEPT_MS`] of the shard's own time. A client's own clock bounds its retries to less than that
+//! ([`granary_common::limits::MAX_RETRY_AGE_MS`]).
 //!
-//! The shard's time ([`pass`]) is what passed between two entries of one leader, by that leader's clock, and at most
-//! [`MOST_MS`] for each entry: a clock that is set, or leaders whose clocks differ by whatever, drop no answer that its
-//! client may still ask for. It goes slower than the world where there are few entries, and then answers stay longer.
+//! The shard's time ([`pass`]) is what passed between two commands of one leader, by that leader's clock, and at most
+//! [`MOST_MS`] for each: a clock that is set, or leaders whose clocks differ by whatever, drop no answer that its
+//! client may still ask for. It goes slower than the world where there are few of them, and then answers stay longer.
 
 use std::ops::ControlFlow;
 
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use granary_common::{ShardId, limits::ANSWERS_KEPT_MS};
 use granary_proto::{
     kv::Retry,
-    storage::{Answer, ClientRow, ShardState, TooOld, answer},
+    storage::{Answer, ClientRow, KeptAnswer, ShardState, TooOld, answer},
 };
 use prost::Message as _;
 
@@ -25,15 +26,18 @@ use crate::{
     view::View,
 };
 
-/// Most time that passes with one entry, in ms. Far below the 5 minutes between the age from which a retry is refused and
+/// Most time that passes with one command, in ms. Far below the 5 minutes between the age from which a retry is refused and
 /// that at which answers go.
 pub(super) const MOST_MS: u64 = 10_000;
-/// Clients are looked at on each entry whose index is a multiple of this.
+/// Clients are looked at with each command whose number is a multiple of this.
 const SWEEP_EVERY: u64 = 16;
-/// Most clients looked at then: two an entry, for an entry brings at most one new client, so the table cannot outgrow
+/// Most clients looked at then: two a command, for a command brings at most one new client, so the table cannot outgrow
 /// the sweep.
 const SWEEP_CLIENTS: usize = 32;
-/// Most answers dropped then: four an entry, for an entry brings at most one new answer.
+/// Longest answer, in bytes, that is kept in its client's row: those of writes that were done, and no values. A client that
+/// waits for all the answers it may wait for has a row of 64 KiB.
+const MAX_INLINE: usize = 48;
+/// Most answers dropped then: four a command, for a command brings at most one new answer.
 const SWEEP_ANSWERS: usize = 64;
 
 /// What the table says of a write.
@@ -51,8 +55,10 @@ pub(super) struct Client {
     row: ClientRow,
 }
 
-/// Moves the shard's own time on, by an entry of the leader of `term` whose clock showed `leader_time_ms`.
-pub(super) fn pass(state: &mut ShardState, leader_time_ms: u64, term: u64) {
+/// Moves the shard's own time on, by a command of the entry that `state` has come to, whose leader's clock showed
+/// `leader_time_ms`.
+pub(super) fn pass(state: &mut ShardState, leader_time_ms: u64) {
+    let term = state.applied_term;
     if state.leader_time_term == term {
         state.clock_ms += leader_time_ms.saturating_sub(state.leader_time_ms).min(MOST_MS);
     }
@@ -77,12 +83,15 @@ pub(super) fn look<V: View + ?Sized>(
         let too_old = TooOld { answered_below: client.row.answered_below };
         return Ok(Seen::Answered(Answer { kind: Some(answer::Kind::TooOld(too_old)) }));
     }
-    if client.row.kept.binary_search(&retry.sequence).is_err() {
+    let Ok(place) = client.row.kept.binary_search_by_key(&retry.sequence, |kept| kept.sequence) else {
         return Ok(Seen::New(client));
+    };
+    client.save(overlay);
+    if let Some(answer) = client.row.kept.swap_remove(place).answer {
+        return Ok(Seen::Answered(answer));
     }
     let row = overlay.get(&rows::answer_key(shard, client.id, retry.sequence))?;
     let row = row.ok_or(ApplyError::AnswerMissing { shard, client: client.id, sequence: retry.sequence })?;
-    client.save(overlay);
     Ok(Seen::Answered(rows::decode_message(Kind::Answer, row)?))
 }
 
@@ -92,9 +101,12 @@ impl Client {
     /// A client has at most [`granary_common::limits::MAX_UNANSWERED`] numbers here: each is less than that above the
     /// `answered_below` of its own write (validated), and what is below the highest of those was dropped.
     pub(super) fn keep<V: View + ?Sized>(mut self, overlay: &mut Overlay<'_, V>, sequence: u64, answer: &Answer) {
-        let place = self.row.kept.partition_point(|kept| *kept < sequence);
-        self.row.kept.insert(place, sequence);
-        overlay.put(rows::answer_key(self.shard, self.id, sequence), answer.encode_to_vec().into());
+        let inline = answer.encoded_len() <= MAX_INLINE;
+        if !inline {
+            overlay.put(rows::answer_key(self.shard, self.id, sequence), answer.encode_to_vec().into());
+        }
+        let place = self.row.kept.partition_point(|kept| kept.sequence < sequence);
+        self.row.kept.insert(place, KeptAnswer { sequence, answer: inline.then(|| answer.clone()) });
         self.save(overlay);
     }
 
@@ -103,13 +115,13 @@ impl Client {
             return;
         }
         self.row.answered_below = answered_below;
-        let dropped = self.row.kept.partition_point(|kept| *kept < answered_below);
+        let dropped = self.row.kept.partition_point(|kept| kept.sequence < answered_below);
         self.drop_first(overlay, dropped);
     }
 
     fn drop_first<V: View + ?Sized>(&mut self, overlay: &mut Overlay<'_, V>, count: usize) {
-        for sequence in self.row.kept.drain(..count) {
-            overlay.delete(rows::answer_key(self.shard, self.id, sequence));
+        for kept in self.row.kept.drain(..count).filter(|kept| kept.answer.is_none()) {
+            overlay.delete(rows::answer_key(self.shard, self.id, kept.sequence));
         }
     }
 
@@ -119,12 +131,8 @@ impl Client {
 }
 
 /// Drops what silent clients left, a few rows a time. `state.expiry_cursor` goes round over the clients.
-pub(super) fn expire<V: View + ?Sized>(
-    overlay: &mut Overlay<'_, V>,
-    state: &mut ShardState,
-    index: u64,
-) -> Result<(), ApplyError> {
-    if !index.is_multiple_of(SWEEP_EVERY) {
+pub(super) fn expire<V: View + ?Sized>(overlay: &mut Overlay<'_, V>, state: &mut ShardState) -> Result<(), ApplyError> {
+    if !state.commands.is_multiple_of(SWEEP_EVERY) {
         return Ok(());
     }
     let shard = ShardId(state.shard_id);

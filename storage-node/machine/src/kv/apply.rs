@@ -20,11 +20,11 @@ use crate::{
     view::View,
 };
 
-/// Applies the entry at `index`: gathers its writes in `overlay`, moves `state` on, and answers. The caller writes
-/// `state` ([`shard::save`]) with the batch.
+/// Applies the entry at `index`, with its commands: gathers their writes in `overlay`, moves `state` on, and answers each in
+/// turn. The caller writes `state` ([`shard::save`]) with the batch.
 ///
 /// `None`: the entry was applied before, and nothing is changed. An error stops the node, and what `overlay` and `state`
-/// hold then must be dropped. The command must come from this module's `..._command` functions, which validate.
+/// hold then must be dropped. The commands must come from this module's `..._command` functions, which validate.
 ///
 /// `state.bytes` is rough: a put adds its whole row though it may replace one (to read the old row would cost each put
 /// a read), a delete takes off what it found, a delete-range within a tag as well, and one without a tag takes off
@@ -32,24 +32,33 @@ use crate::{
 pub fn apply<V: View + ?Sized>(
     overlay: &mut Overlay<'_, V>,
     state: &mut ShardState,
-    command: &Command,
+    commands: &[Command],
     index: u64,
     term: u64,
-) -> Result<Option<Answer>, ApplyError> {
+) -> Result<Option<Vec<Answer>>, ApplyError> {
     if shard::advance(state, index, term)? == Turn::Applied {
         return Ok(None);
     }
-    answers::pass(state, command.leader_time_ms, term);
-    let mut entry = Entry { overlay, state, index };
+    commands.iter().map(|command| apply_command(overlay, state, command)).collect::<Result<_, _>>().map(Some)
+}
+
+fn apply_command<V: View + ?Sized>(
+    overlay: &mut Overlay<'_, V>,
+    state: &mut ShardState,
+    command: &Command,
+) -> Result<Answer, ApplyError> {
+    answers::pass(state, command.leader_time_ms);
+    state.commands += 1;
+    let mut entry = Entry { overlay, state };
     let operation = command.operation.as_ref().ok_or_else(|| entry.unknown("operation"))?;
     let range = shard::range(entry.state);
     if !owns(range, operation) {
         let range = map::SlotRange { start: range.start.into(), end: range.end.into() };
-        return Ok(Some(Answer { kind: Some(answer::Kind::WrongRange(range)) }));
+        return Ok(Answer { kind: Some(answer::Kind::WrongRange(range)) });
     }
     let answer = entry.execute_once(command, operation)?;
-    answers::expire(entry.overlay, entry.state, index)?;
-    Ok(Some(answer))
+    answers::expire(entry.overlay, entry.state)?;
+    Ok(answer)
 }
 
 /// Whether all slots of the operation are in `range`.
@@ -72,16 +81,15 @@ enum Change<'a> {
     Delete,
 }
 
-/// One entry while it is applied.
+/// One command while it is applied.
 struct Entry<'e, 'v, V: View + ?Sized> {
     overlay: &'e mut Overlay<'v, V>,
     state: &'e mut ShardState,
-    index: u64,
 }
 
 impl<V: View + ?Sized> Entry<'_, '_, V> {
     fn unknown(&self, what: &'static str) -> ApplyError {
-        ApplyError::UnknownOperation { shard: ShardId(self.state.shard_id), index: self.index, what }
+        ApplyError::UnknownOperation { shard: ShardId(self.state.shard_id), index: self.state.applied_index, what }
     }
 
     /// Executes the operation unless this is a retry of one that was.

@@ -126,7 +126,7 @@ fn failed_guards_name_at_most_16_keys_and_little_more_than_4_mib_of_values() {
 }
 
 #[test]
-fn a_command_with_a_key_outside_the_range_changes_nothing_but_the_applied_index() {
+fn a_command_with_a_key_outside_the_range_changes_nothing_but_how_far_the_log_is_applied() {
     let slot = slot_of(b"foo");
     let mut shard = Shard::new(SlotRange { start: slot, end: slot + 1 });
     shard.apply(put("foo", "1"));
@@ -142,7 +142,7 @@ fn a_command_with_a_key_outside_the_range_changes_nothing_but_the_applied_index(
         let answer = shard.apply(retried(command, 7, 1, 1));
         assert_eq!(answer.kind, Some(Kind::WrongRange(range)));
         assert_eq!(shard.state.applied_index, index);
-        shard.state.applied_index = before.state.applied_index;
+        (shard.state.applied_index, shard.state.commands) = (before.state.applied_index, before.state.commands);
         let mut overlay = Overlay::new(&shard.stored);
         crate::shard::save(&mut overlay, &shard.state);
         let writes = overlay.into_writes();
@@ -196,9 +196,9 @@ fn an_entry_that_was_applied_is_skipped_and_a_gap_is_an_error() {
     shard.apply(put("a", "1"));
     let mut overlay = Overlay::new(&shard.stored);
     let applied = shard.state.applied_index;
-    assert_eq!(kv::apply(&mut overlay, &mut shard.state, &put("a", "2"), applied, FIRST_TERM).unwrap(), None);
+    assert_eq!(kv::apply(&mut overlay, &mut shard.state, &[put("a", "2")], applied, FIRST_TERM).unwrap(), None);
     assert!(overlay.is_empty());
-    let gap = kv::apply(&mut overlay, &mut shard.state, &put("a", "2"), applied + 2, FIRST_TERM);
+    let gap = kv::apply(&mut overlay, &mut shard.state, &[put("a", "2")], applied + 2, FIRST_TERM);
     assert!(matches!(gap, Err(ApplyError::Gap { .. })));
 }
 
@@ -213,7 +213,7 @@ fn a_command_that_this_version_does_not_know_is_an_error() {
         let mut shard = full();
         let mut overlay = Overlay::new(&shard.stored);
         let index = shard.state.applied_index + 1;
-        let applied = kv::apply(&mut overlay, &mut shard.state, &command, index, FIRST_TERM);
+        let applied = kv::apply(&mut overlay, &mut shard.state, std::slice::from_ref(&command), index, FIRST_TERM);
         assert!(matches!(applied, Err(ApplyError::UnknownOperation { .. })), "{command:?}");
     }
 }

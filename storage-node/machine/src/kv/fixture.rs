@@ -6,9 +6,12 @@ use granary_proto::{
     kv::{Guard, Retry, Write, guard::Condition, write::Change},
     map,
     storage::{
-        Answer, Command, DeleteRangeBody, ShardState, TxnBody, WriteList, Written, answer::Kind, command::Operation,
+        Answer, ClientRow, Command, DeleteRangeBody, ShardState, TxnBody, WriteList, Written, answer::Kind,
+        command::Operation,
     },
 };
+
+use prost::Message as _;
 
 use crate::{Overlay, kv, rows, shard, testing::MemView};
 
@@ -33,14 +36,25 @@ impl Shard {
         let mut overlay = Overlay::new(&self.stored);
         let mut answers = Vec::new();
         for command in commands {
-            let index = self.state.applied_index + 1;
+            let (index, command) = (self.state.applied_index + 1, std::slice::from_ref(command));
             let answer = kv::apply(&mut overlay, &mut self.state, command, index, self.term).unwrap();
-            answers.push(answer.expect("the next entry is not one that was applied"));
+            answers.extend(answer.expect("the next entry is not one that was applied"));
         }
         shard::save(&mut overlay, &self.state);
         let writes = overlay.into_writes();
         self.stored.write(writes);
         answers
+    }
+
+    /// Applies the commands as one entry, the next, in a batch of its own.
+    pub fn apply_pack(&mut self, commands: &[Command]) -> Vec<Answer> {
+        let mut overlay = Overlay::new(&self.stored);
+        let index = self.state.applied_index + 1;
+        let answers = kv::apply(&mut overlay, &mut self.state, commands, index, self.term).unwrap();
+        shard::save(&mut overlay, &self.state);
+        let writes = overlay.into_writes();
+        self.stored.write(writes);
+        answers.expect("the next entry is not one that was applied")
     }
 
     /// Applies the command as the next entry, in a batch of its own.
@@ -52,6 +66,12 @@ impl Shard {
     pub fn get(&self, key: &str) -> Option<(Bytes, u64)> {
         let response = kv::get(&self.stored, shard::range(&self.state), key.as_bytes()).unwrap();
         response.found.then_some((response.value, response.revision))
+    }
+
+    /// How many answers are kept for clients.
+    pub fn answers(&self) -> usize {
+        let clients = self.stored.rows().filter(|(key, _)| rows::Kind::of(key) == Ok(rows::Kind::Client));
+        clients.map(|(_, row)| ClientRow::decode(row.clone()).unwrap().kept.len()).sum()
     }
 
     /// How many rows there are of a kind.

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use granary_common::{SlotRange, routed_part, slot_of};
+use granary_common::{SlotRange, limits::FIRST_INDEX, routed_part, slot_of};
 use granary_proto::{
     kv::{
         CompareAndSetRequest, Current, Guard, Retry, ScanOrder, ScanRequest, Write, compare_and_set_request,
         guard::Condition, write::Change,
     },
     map,
-    storage::{Answer, Command, GuardFailed, TooOld, answer::Kind, command::Operation},
+    storage::{Answer, Command, GuardFailed, ShardState, TooOld, answer::Kind, command::Operation},
 };
 use proptest::prelude::*;
 
@@ -242,21 +242,31 @@ proptest! {
     ) {
         let mut model = Model::default();
         let mut batched = Shard::new(OWNED);
+        let mut packed = Shard::new(OWNED);
         let mut one_by_one = Shard::new(OWNED);
         for commands in &batches {
             let expected: Vec<Answer> = commands.iter().map(|command| model.apply(command)).collect();
             prop_assert_eq!(&batched.apply_batch(commands), &expected);
+            prop_assert_eq!(&packed.apply_pack(commands), &expected);
             let alone: Vec<Answer> = commands.iter().map(|command| one_by_one.apply(command.clone())).collect();
             prop_assert_eq!(&alone, &expected);
             prop_assert!(batched.stored == one_by_one.stored, "rows differ between batches and single entries");
         }
         prop_assert_eq!(batched.state.revision, model.revision);
+        prop_assert_eq!(packed.state.applied_index, FIRST_INDEX + batches.len() as u64);
+        let in_one_entry_or_many = ShardState { applied_index: batched.state.applied_index, ..packed.state.clone() };
+        prop_assert_eq!(in_one_entry_or_many, batched.state.clone());
+        let is_state = |(key, _): &(&Bytes, &Bytes)| crate::rows::Kind::of(key) == Ok(crate::rows::Kind::Shard);
+        let rows = |shard: &Shard| -> Vec<_> {
+            shard.stored.rows().filter(|row| !is_state(row)).map(|(key, row)| (key.clone(), row.clone())).collect()
+        };
+        prop_assert_eq!(rows(&packed), rows(&batched));
         for key in KEYS.iter().filter(|key| OWNED.contains(slot_of(key.as_bytes()))) {
             prop_assert_eq!(batched.get(key), model.rows.get(key.as_bytes()).cloned());
         }
         check_reads(&batched, &model, page_rows)?;
         let answers: usize = model.clients.values().map(|(_, answers)| answers.len()).sum();
-        prop_assert_eq!(batched.count(crate::rows::Kind::Answer), answers);
+        prop_assert_eq!(batched.answers(), answers);
     }
 }
 

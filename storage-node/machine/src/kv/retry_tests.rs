@@ -77,14 +77,27 @@ fn a_failed_guard_is_answered_the_same_to_a_retry_though_it_would_hold_by_then()
 }
 
 #[test]
+fn an_answer_with_values_has_a_row_of_its_own_until_its_client_has_it() {
+    let mut shard = full();
+    shard.apply(put("a", &"long".repeat(100)));
+    let guarded = retried(txn(vec![guard("a", Condition::Absent(true))], vec![put_write("a", "2")]), CLIENT, 1, 1);
+    let answer = shard.apply(guarded.clone());
+    shard.apply(retried(put("b", "1"), CLIENT, 2, 1));
+    assert_eq!((shard.answers(), shard.count(RowKind::Answer)), (2, 1));
+    assert_eq!(shard.apply(guarded), answer);
+    shard.apply(retried(put("b", "2"), CLIENT, 3, 2));
+    assert_eq!((shard.answers(), shard.count(RowKind::Answer)), (2, 0));
+}
+
+#[test]
 fn answers_below_what_the_client_has_are_dropped_and_writes_below_it_are_too_old() {
     let mut shard = full();
     for n in 1..=10 {
         shard.apply(retried(put("a", "v"), CLIENT, n, 1));
     }
-    assert_eq!(shard.count(RowKind::Answer), 10);
+    assert_eq!(shard.answers(), 10);
     shard.apply(retried(put("a", "v"), CLIENT, 11, 9));
-    assert_eq!(shard.count(RowKind::Answer), 3);
+    assert_eq!(shard.answers(), 3);
     assert_eq!(shard.apply(retried(put("a", "late"), CLIENT, 8, 1)), too_old(9));
     assert_eq!(shard.apply(retried(put("a", "late"), CLIENT, 9, 1)), written(9, false));
     assert_eq!(shard.get("a"), Some((bytes("v"), 11)));
@@ -123,11 +136,11 @@ fn the_answers_of_silent_clients_are_dropped_and_those_of_others_stay() {
     shard.apply(at(retried(put("a", "v"), 50, 4, 1), 2_000));
     let_pass(&mut shard, 2_000, 1_000 + ANSWERS_KEPT_MS - 1);
     sweep(&mut shard, 1_000 + ANSWERS_KEPT_MS - 1, 100, 300);
-    assert_eq!((shard.count(RowKind::Client), shard.count(RowKind::Answer)), (100, 301));
+    assert_eq!((shard.count(RowKind::Client), shard.answers()), (100, 301));
     sweep(&mut shard, 1_000 + ANSWERS_KEPT_MS, 100, 300);
-    assert_eq!((shard.count(RowKind::Client), shard.count(RowKind::Answer)), (1, 4));
+    assert_eq!((shard.count(RowKind::Client), shard.answers()), (1, 4));
     sweep(&mut shard, 2_000 + ANSWERS_KEPT_MS, 100, 300);
-    assert_eq!((shard.count(RowKind::Client), shard.count(RowKind::Answer)), (0, 0));
+    assert_eq!((shard.count(RowKind::Client), shard.answers()), (0, 0));
 }
 
 #[test]
@@ -141,8 +154,8 @@ fn a_client_with_many_answers_is_dropped_a_bounded_part_at_a_time_its_own_row_la
     let mut left = Vec::new();
     while shard.count(RowKind::Client) > 0 {
         shard.apply(at(put("filler", ""), late));
-        if left.last() != Some(&shard.count(RowKind::Answer)) {
-            left.push(shard.count(RowKind::Answer));
+        if left.last() != Some(&shard.answers()) {
+            left.push(shard.answers());
         }
         assert!(shard.state.applied_index < FIRST_INDEX + 500, "the sweep does not end");
     }
@@ -180,7 +193,7 @@ fn a_leader_with_a_slow_clock_does_not_make_a_client_look_silent() {
     shard.apply(at(retried(put("a", "v"), CLIENT, 1, 1), late));
     shard.apply(at(retried(put("a", "v"), CLIENT, 2, 1), 5));
     sweep(&mut shard, late + 1, 1, 2);
-    assert_eq!(shard.count(RowKind::Answer), 2);
+    assert_eq!(shard.answers(), 2);
 }
 
 #[test]

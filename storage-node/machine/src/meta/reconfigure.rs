@@ -86,14 +86,12 @@ fn present(shard: &Shard) -> BTreeMap<u64, u64> {
 
 /// Whether the group has put the replica out between two of its reports. If the target was written in between, it may name
 /// that id still, which is spent on its node: the group could never add it again.
+///
+/// One that was put out and added again before anyone told is not out. Where its node had destroyed it already, that says that
+/// the id is spent; where not, it may be a voter again by now, beside which its node would take no other replica.
 pub(super) fn put_out(id: u64, before: &Group, after: &Group) -> bool {
     let role = |group: &Group| group.replicas.iter().find(|replica| replica.id == id).map(Replica::role);
-    match (role(before), role(after)) {
-        (Some(_), None | Some(ReplicaRole::Outgoing)) => true,
-        // Put out, and added again before anyone told.
-        (Some(ReplicaRole::Voter | ReplicaRole::Outgoing), Some(ReplicaRole::Learner)) => true,
-        _ => false,
-    }
+    matches!((role(before), role(after)), (Some(_), None | Some(ReplicaRole::Outgoing)))
 }
 
 /// Gives new ids to the replicas of a shard's target whose ids are spent. Whether there was any.

@@ -149,6 +149,16 @@ fn a_target_with_an_id_that_the_group_had_put_out_unheard_gets_a_new_id() {
     assert_eq!(cluster.shard(1).target.as_ref().unwrap().number, 4);
 }
 
+/// The store's simulation, seed 154: beside the new id, its node held the old one, which voted again and never went.
+#[test]
+fn a_replica_that_was_put_out_and_added_again_unheard_keeps_its_id() {
+    let mut cluster = Cluster::with_shards(4);
+    cluster.report(1, 4, &[(1, 4, Voter), (2, 5, Voter), (3, 6, Learner)]);
+    assert_eq!(cluster.target(1), FIRST);
+    cluster.report(1, 5, &[(1, 4, Voter), (2, 5, Voter), (3, 6, Voter)]);
+    assert_eq!(cluster.target(1), FIRST);
+}
+
 /// A leader that had an older map put the learner out before anybody told that it was in.
 #[test]
 fn a_target_whose_id_its_node_cannot_make_gets_a_new_id_and_any_other_stays_as_it_is() {

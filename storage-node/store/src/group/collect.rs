@@ -8,14 +8,16 @@ use raft::{
 };
 
 use super::{Actions, Answer, Config, Group, Install, Installing, Position, Unpersisted, convert, membership};
-use crate::action::{Append, Apply, ApplyEntry, Fetch, MembershipChange, PersistItem};
+use crate::{
+    action::{Append, Apply, ApplyEntry, Fetch, MembershipChange, PersistItem},
+    event::Ticket,
+};
 
 impl Group {
     /// Handles everything that is ready. Writes go into `items` under the number `batch`. Says whether the group waits
     /// for that batch, and whether it must be synced.
     pub(crate) fn collect(
         &mut self,
-        config: &Config,
         batch: u64,
         now_ns: u64,
         items: &mut Vec<PersistItem>,
@@ -25,7 +27,6 @@ impl Group {
         if self.destroying {
             return;
         }
-        self.propose_gathered(config, out);
         self.ask_reads();
         while self.installing.is_none() && self.node.has_ready() {
             let ready = self.node.ready();
@@ -168,7 +169,7 @@ impl Group {
         let entries = committed
             .into_iter()
             .map(|entry| {
-                let ticket = self.ticket_of(entry.index, entry.term, out);
+                let tickets = self.tickets_of(entry.index, entry.term, out);
                 let membership = match entry.get_entry_type() {
                     EntryType::EntryNormal => None,
                     EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
@@ -178,20 +179,21 @@ impl Group {
                         change
                     }
                 };
-                ApplyEntry { entry: convert::entry_from_raft(&entry), ticket, membership }
+                ApplyEntry { entry: convert::entry_from_raft(&entry), tickets, membership }
             })
             .collect();
         out.applies.push(Apply { shard: self.shard, replica: self.replica, entries });
     }
 
     /// Whose entry this is. A proposal of an older term at this index was overwritten: it is not applied.
-    fn ticket_of(&mut self, index: u64, term: u64, out: &mut Actions) -> Option<u64> {
-        let (proposed_term, ticket) = self.proposed.remove(&index)?;
+    fn tickets_of(&mut self, index: u64, term: u64, out: &mut Actions) -> Vec<Ticket> {
+        let Some((proposed_term, tickets)) = self.proposed.remove(&index) else { return Vec::new() };
         if proposed_term == term {
-            return Some(ticket);
+            return tickets;
         }
-        out.answers.push((ticket, Answer::NotLeader { leader: self.leader_node() }));
-        None
+        let leader = self.leader_node();
+        out.answers.extend(tickets.into_iter().map(|ticket| (ticket, Answer::NotLeader { leader })));
+        Vec::new()
     }
 
     fn change_membership(&mut self, entry: &Entry) -> Option<MembershipChange> {
@@ -279,6 +281,11 @@ impl Group {
             self.reads_waiting.push((index, asked.tickets));
         }
         self.answer_reads(out);
+    }
+
+    /// Whether something waits for entries to be applied: reads, or the lease of a new leader.
+    pub(crate) fn awaits_applied(&self) -> bool {
+        !self.reads_waiting.is_empty() || (self.leads() && !self.node.raft.apply_to_current_term())
     }
 
     /// Answers the reads whose index is applied.

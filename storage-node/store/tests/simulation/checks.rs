@@ -183,7 +183,7 @@ impl Checks {
             None | Some(Answer::Unknown) => {}
             Some(Answer::ReadReady) => panic!("a write is answered like a read"),
             Some(Answer::NotLeader { .. } | Answer::Busy | Answer::NoReplica) => {
-                let applied = self.applied.values().any(|(entry, ..)| entry.data == data);
+                let applied = self.applied.values().any(|(entry, ..)| entry.commands().unwrap().contains(&data));
                 assert!(!applied, "a write that was applied is answered {answer:?}");
                 self.refused.insert(data);
             }

@@ -174,13 +174,7 @@ impl Cluster {
             return;
         }
         let role = |group: &map::Group, id| group.replicas.iter().find(|r| r.id == id).map(map::Replica::role);
-        let spent = |id| {
-            matches!(
-                (role(&before, id), role(&group, id)),
-                (Some(_), None | Some(ReplicaRole::Outgoing))
-                    | (Some(ReplicaRole::Voter | ReplicaRole::Outgoing), Some(ReplicaRole::Learner))
-            )
-        };
+        let spent = |id| matches!((role(&before, id), role(&group, id)), (Some(_), None | Some(ReplicaRole::Outgoing)));
         self.replace_ids(shard, spent);
         self.map[place].group = Some(group);
     }

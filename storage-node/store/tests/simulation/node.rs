@@ -354,11 +354,14 @@ impl Node {
                 state.group = change.group;
             }
             checks.applied(shard, &entry, &state.conf_state, &state.group);
-            if !entry.data.is_empty() && entry.kind == granary_common::log::EntryKind::Normal {
-                state.values.push((entry.index, entry.data.clone()));
+            let is_normal = entry.kind == granary_common::log::EntryKind::Normal;
+            let commands = if is_normal { entry.commands().unwrap() } else { Vec::new() };
+            state.values.extend(commands.iter().map(|command| (entry.index, command.clone())));
+            if !applied.tickets.is_empty() {
+                assert_eq!(applied.tickets.len(), commands.len(), "each command of an entry has its caller");
             }
-            if let Some(ticket) = applied.ticket {
-                answered.push((ticket, state.applied, state.conf_state.clone(), entry.data));
+            for (ticket, command) in applied.tickets.into_iter().zip(commands) {
+                answered.push((ticket, state.applied, state.conf_state.clone(), command));
             }
         }
         let (replica, index) = (apply.replica, state.applied.index);

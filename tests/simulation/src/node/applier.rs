@@ -131,7 +131,7 @@ impl World {
             let Some(replica) = self.member(place).and_then(|member| member.states.get(apply.shard)) else { continue };
             let stored = || (replica.state.applied_index, replica.state.conf_state.clone().unwrap_or_default());
             let (mut applied, mut conf) = known.remove(&apply.shard).unwrap_or_else(stored);
-            for ApplyEntry { entry, ticket, membership } in &apply.entries {
+            for ApplyEntry { entry, tickets, membership } in &apply.entries {
                 if entry.index <= applied {
                     continue;
                 }
@@ -141,7 +141,7 @@ impl World {
                 if let Some(change) = membership.as_ref().filter(|_| entry.kind == EntryKind::ConfChange) {
                     conf = change.conf_state.clone();
                 }
-                if ticket.is_some() {
+                if !tickets.is_empty() {
                     self.checks.acknowledged(self.now, apply.shard, entry.index);
                 }
             }

@@ -145,14 +145,14 @@ fn a_restarted_follower_asked_for_its_vote_within_the_leaders_lease_refuses() {
     let leads = leader(&world.borrow()).unwrap();
     let followers: Vec<usize> = (0..3).filter(|place| *place != leads).collect();
     world.borrow_mut().network.cut.insert((leads, followers[0]));
-    World::run_for(&world, 450 * MS);
+    World::run_for(&world, 250 * MS);
     {
         let mut world = world.borrow_mut();
         world.crash(followers[1], false);
         world.start(followers[1]);
         world.network.cut.insert((leads, followers[1]));
     }
-    World::run_for(&world, 350 * MS);
+    World::run_for(&world, 250 * MS);
     assert_eq!(leader(&world.borrow()), Some(leads), "somebody else was elected with the vote of a restarted follower");
     World::run_for(&world, 3 * SECOND);
     assert_ne!(leader(&world.borrow()), Some(leads), "nobody was elected at all");
