@@ -4,6 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use bytes::Bytes;
 use granary_client::Client;
+use granary_common::{SlotRange, slot_of};
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::process::Signal;
 
@@ -189,8 +190,7 @@ async fn failovers(args: &Args, ours: &mut Ours, mut etcd: Option<&mut Etcd>, re
         "| longest time without a write, ms | times | ours: median (to) | ours: p99 | etcd: median (to) | etcd: p99 | ours : etcd |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
-    // Four a shard on average, by their hash, so that it counts when a shard cannot be written.
-    let keys: Vec<Bytes> = (0..4 * args.shards).map(granary_load::key).collect();
+    let keys = one_a_shard(args.shards);
     for (name, blow) in [("failover_kill", Blow::Kill), ("failover_stop", Blow::Stop), ("transfer", Blow::HandOver)] {
         let bar = bar(args.failovers.into(), name);
         let (mut of_ours, mut of_etcd) = (Vec::new(), Vec::new());
@@ -223,6 +223,12 @@ async fn failovers(args: &Args, ours: &mut Ours, mut etcd: Option<&mut Etcd>, re
         report.rows.push(Row::compared(name, 0, "ms", (mine, theirs, ratio)));
     }
     Ok(text + "\n")
+}
+
+/// A key of each shard, so that it counts when any of them cannot be written.
+fn one_a_shard(shards: u32) -> Vec<Bytes> {
+    let of_shard = |range: SlotRange| (0..u32::MAX).map(granary_load::key).find(|key| range.contains(slot_of(key)));
+    (0..shards).filter_map(|shard| of_shard(SlotRange::of_shard(shard, shards))).collect()
 }
 
 async fn moving(args: &Args, dir: &Path, report: &mut Report) -> Result<String> {
