@@ -62,7 +62,7 @@ pub enum DiskError {
         /// What is wrong with it.
         why: String,
     },
-    /// A file of a newer format.
+    /// A file of another format: a newer one, or one from before the first release.
     #[error("{} has format {found}, this build knows {known}", path.display())]
     Format {
         /// The file.
@@ -151,7 +151,11 @@ impl DiskError {
 
     /// Whether a newer program made what this one found.
     pub fn is_of_newer_program(&self) -> bool {
-        matches!(self, Self::Format { .. } | Self::Store { source: EngineError::Unknown { .. }, .. })
+        match self {
+            Self::Format { found, known, .. } => found > known,
+            Self::Store { source, .. } => matches!(source, EngineError::Unknown { .. }),
+            _ => false,
+        }
     }
 }
 

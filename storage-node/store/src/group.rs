@@ -92,7 +92,8 @@ pub(crate) struct Group {
     lease: Lease,
     /// This replica led and has handed over to that node, of which it has not heard since.
     heir: Option<NodeId>,
-    /// Asked for since the last drain: proposed there, all at once.
+    /// Asked for while writes were on their way or a leader hands over: proposed behind that, all at once. Bounded by the
+    /// credits that each holds.
     gathered: Vec<(Ticket, Entry)>,
     /// Proposed here and not yet handed out, by index: (term, whose commands).
     proposed: BTreeMap<u64, (u64, Vec<Ticket>)>,

@@ -33,28 +33,26 @@ impl Shard {
 
     /// Applies the commands as the next entries, in one batch.
     pub fn apply_batch(&mut self, commands: &[Command]) -> Vec<Answer> {
+        self.apply_entries(commands.chunks(1))
+    }
+
+    /// Applies the commands as one entry, the next, in a batch of its own.
+    pub fn apply_pack(&mut self, commands: &[Command]) -> Vec<Answer> {
+        self.apply_entries([commands])
+    }
+
+    fn apply_entries<'a>(&mut self, entries: impl IntoIterator<Item = &'a [Command]>) -> Vec<Answer> {
         let mut overlay = Overlay::new(&self.stored);
         let mut answers = Vec::new();
-        for command in commands {
-            let (index, command) = (self.state.applied_index + 1, std::slice::from_ref(command));
-            let answer = kv::apply(&mut overlay, &mut self.state, command, index, self.term).unwrap();
+        for commands in entries {
+            let index = self.state.applied_index + 1;
+            let answer = kv::apply(&mut overlay, &mut self.state, commands, index, self.term).unwrap();
             answers.extend(answer.expect("the next entry is not one that was applied"));
         }
         shard::save(&mut overlay, &self.state);
         let writes = overlay.into_writes();
         self.stored.write(writes);
         answers
-    }
-
-    /// Applies the commands as one entry, the next, in a batch of its own.
-    pub fn apply_pack(&mut self, commands: &[Command]) -> Vec<Answer> {
-        let mut overlay = Overlay::new(&self.stored);
-        let index = self.state.applied_index + 1;
-        let answers = kv::apply(&mut overlay, &mut self.state, commands, index, self.term).unwrap();
-        shard::save(&mut overlay, &self.state);
-        let writes = overlay.into_writes();
-        self.stored.write(writes);
-        answers.expect("the next entry is not one that was applied")
     }
 
     /// Applies the command as the next entry, in a batch of its own.
