@@ -3,10 +3,7 @@
 //! Whether a write may have been applied is decided here: once a try may have reached a node and its outcome is not
 //! known, no later refusal of another try makes it "not applied".
 
-use std::{
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use granary_common::limits::MAX_RETRY_AGE_MS;
 use granary_proto::kv::{Retry, Routing, pipe_request::Request, pipe_response::Response};
@@ -35,8 +32,6 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     /// Random, not 0.
     pub(crate) client_id: u64,
-    /// The next write's number.
-    pub(crate) sequence: AtomicU64,
 }
 
 /// Who may answer, and what it means when nobody does.
@@ -113,7 +108,7 @@ impl Call<'_> {
     async fn run(mut self, shard: Arc<Shard>, mut request: Request) -> Result<Response> {
         let memory = shard.memory.clone();
         let ticket = match self.kind {
-            Kind::Write => match timeout_at(self.deadline, memory.unanswered.begin(&self.core.sequence)).await {
+            Kind::Write => match timeout_at(self.deadline, memory.unanswered.begin()).await {
                 Ok(ticket) => Some(ticket),
                 Err(_) => {
                     self.cause = format!("too many writes to shard {} have no answer", shard.id);

@@ -1,9 +1,6 @@
 //! The calls of the data API.
 
-use std::{
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -49,7 +46,6 @@ impl Client {
             directory: Directory::new(seeds, (&options).into(), options.forward),
             options,
             client_id: rand::random_range(1..=u64::MAX),
-            sequence: AtomicU64::new(1),
         };
         let mut tried = Vec::new();
         let found = async {

@@ -29,6 +29,9 @@ pub(crate) struct Routes {
     /// Data shards in order of their slots.
     shards: Vec<Arc<Shard>>,
     by_id: HashMap<u32, usize>,
+    /// Of each shard that was ever known, also when this map says nothing useful of it: the numbers of its writes must
+    /// never begin anew. At most as many as a cluster has shards.
+    memories: HashMap<u32, Arc<Memory>>,
     links: HashMap<u64, Arc<Link>>,
 }
 
@@ -66,7 +69,7 @@ impl Memory {
             learned: Notify::new(),
             probes: Semaphore::new(PROBES),
             turn: AtomicUsize::new(0),
-            unanswered: Unanswered::default(),
+            unanswered: Unanswered::new(),
         }
     }
 
@@ -105,29 +108,11 @@ impl Routes {
             .filter_map(|node| Some((node.id, link(&node.addresses.as_ref()?.kv))))
             .filter(|(_, link)| !link.address.is_empty())
             .collect();
-        let mut shards: Vec<_> = map.shards.iter().filter_map(|shard| before.shard_of(shard)).collect();
+        let mut memories = before.memories.clone();
+        let mut shards: Vec<_> = map.shards.iter().filter_map(|shard| shard_of(shard, &mut memories)).collect();
         shards.sort_by_key(|shard| shard.range.start);
         let by_id = shards.iter().enumerate().map(|(place, shard)| (shard.id, place)).collect();
-        Self { version: map.version, cluster_id: map.cluster_id.clone(), shards, by_id, links }
-    }
-
-    fn shard_of(&self, shard: &map::Shard) -> Option<Arc<Shard>> {
-        let range = shard.range.as_ref()?;
-        let (start, end) = (u16::try_from(range.start).ok()?, u16::try_from(range.end).ok()?);
-        let range = SlotRange { start, end };
-        if range.is_empty() {
-            return None;
-        }
-        // Where the replicas are; before the group reported that, where they shall be.
-        let group = shard.group.as_ref().map(|group| &group.replicas).filter(|replicas| !replicas.is_empty());
-        let replicas = group.or_else(|| shard.target.as_ref().map(|target| &target.replicas))?;
-        let learner = i32::from(ReplicaRole::Learner);
-        let nodes: Vec<u64> = replicas.iter().filter(|r| r.role != learner).map(|r| r.node_id).collect();
-        if nodes.is_empty() {
-            return None;
-        }
-        let memory = self.shard(shard.id).map_or_else(|| Arc::new(Memory::new()), |known| known.memory.clone());
-        Some(Arc::new(Shard { id: shard.id, range, nodes, memory }))
+        Self { version: map.version, cluster_id: map.cluster_id.clone(), shards, by_id, memories, links }
     }
 
     /// The shard that owns `slot`.
@@ -177,4 +162,24 @@ impl Routes {
             self.links.get(&node).map(|link| (node, link.clone()))
         })
     }
+}
+
+/// What a map says of one shard; nothing while it names no replica that answers.
+fn shard_of(shard: &map::Shard, memories: &mut HashMap<u32, Arc<Memory>>) -> Option<Arc<Shard>> {
+    let range = shard.range.as_ref()?;
+    let (start, end) = (u16::try_from(range.start).ok()?, u16::try_from(range.end).ok()?);
+    let range = SlotRange { start, end };
+    if range.is_empty() {
+        return None;
+    }
+    // Where the replicas are; before the group reported that, where they shall be.
+    let group = shard.group.as_ref().map(|group| &group.replicas).filter(|replicas| !replicas.is_empty());
+    let replicas = group.or_else(|| shard.target.as_ref().map(|target| &target.replicas))?;
+    let learner = i32::from(ReplicaRole::Learner);
+    let nodes: Vec<u64> = replicas.iter().filter(|r| r.role != learner).map(|r| r.node_id).collect();
+    if nodes.is_empty() {
+        return None;
+    }
+    let memory = memories.entry(shard.id).or_insert_with(|| Arc::new(Memory::new())).clone();
+    Some(Arc::new(Shard { id: shard.id, range, nodes, memory }))
 }

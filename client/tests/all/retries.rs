@@ -69,6 +69,30 @@ async fn no_number_is_disowned_before_its_answer_came() {
 }
 
 #[tokio::test]
+async fn a_slow_write_is_not_left_far_behind_by_writes_to_other_shards() {
+    let cluster = Cluster::start(1, 2).await;
+    let widest = Arc::new(Mutex::new(0));
+    let (found, mut first) = (widest.clone(), true);
+    cluster.nodes[0].script(move |request| {
+        let retry = retry_of(request);
+        let mut widest = found.lock();
+        *widest = retry.sequence.saturating_sub(retry.answered_below).max(*widest);
+        let answer = Answer::Put(PutResponse { revision: 1 });
+        match std::mem::take(&mut first) {
+            true => Reply::Late(Duration::from_millis(300), answer),
+            false => Reply::With(answer),
+        }
+    });
+    let client = cluster.client(Options::default()).await;
+    // Each shard alone gets fewer than the 1,024 that may be unanswered; both together get more.
+    for result in join_all((0..1_600).map(|n| client.put(format!("k{n}"), "v"))).await {
+        result.unwrap();
+    }
+    assert_eq!(cluster.nodes[0].seen().len(), 1_600);
+    assert!((400..1_024).contains(&*widest.lock()), "{} numbers lay between", widest.lock());
+}
+
+#[tokio::test]
 async fn a_write_that_was_given_up_no_longer_holds_the_others_back() {
     let cluster = Cluster::start(1, 1).await;
     cluster.nodes[0].script(|request| match retry_of(request).sequence {
