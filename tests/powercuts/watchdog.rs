@@ -95,7 +95,7 @@ async fn when_all_disks_are_slow_leaders_stay_where_they_are() {
         powered.places().into_iter().map(|place| (place, powered.disk(place).inject(slow()))).collect();
     powered
         .cluster
-        .state_until("all know that all are slow", LIMIT, |state| {
+        .state_until("all say that they are slow", LIMIT, |state| {
             let slow = state.nodes.iter().filter(|node| node.slow).count();
             if slow == SHAPE.nodes { Ok(()) } else { Err(format!("{slow} nodes")) }
         })
@@ -129,5 +129,5 @@ async fn when_all_disks_are_slow_leaders_stay_where_they_are() {
     );
     assert!(delayed > 0, "nothing was injected");
     // Slow syncs cost an election now and then; leaders that are handed round raise each shard's term every second or so.
-    assert!(rose <= 8, "leaders went round: terms rose by {rose} in 8 s");
+    assert!(rose <= 4, "leaders went round: terms rose by {rose} in 8 s");
 }

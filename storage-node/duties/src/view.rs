@@ -182,13 +182,6 @@ impl View {
         full.map(|(id, _)| id.0).collect()
     }
 
-    /// Nodes that were heard of late and from which leaders shall stay away, in order.
-    pub fn slow_nodes(&self, now: Instant) -> Vec<u64> {
-        let nodes = self.leading.iter().flat_map(|leading| &leading.nodes);
-        let slow = nodes.filter(|(_, word)| word.slow && now.saturating_duration_since(word.heard) < SILENT);
-        slow.map(|(id, _)| id.0).collect()
-    }
-
     /// For each node of the map: whether and when it was heard, and what it said.
     pub fn node_liveness(&self, map: &ClusterMap, now: Instant) -> Vec<NodeLiveness> {
         let mut led: BTreeMap<NodeId, u32> = BTreeMap::new();

@@ -1,8 +1,12 @@
 //! Tells the store to give its leaders away while the map says so for this node: it drains, or a lease keeps leaders
-//! away from it; and which nodes are too slow to lead: this one by its own watchdog, others by the meta shard's leader
-//! (HAZARDS H24). Such a lease ends by itself, by the wall clock.
+//! away from it; and which nodes are too slow to lead: this one by its own watchdog, others by their own word (HAZARDS H24).
+//! Such a lease ends by itself, by the wall clock.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use granary_common::NodeId;
 use granary_duties::away::{Wish, sent_away, wish};
@@ -15,12 +19,16 @@ use crate::{drivers::clock, member::Member};
 const LOOK: Duration = Duration::from_secs(1);
 /// How often the watchdog's verdict is looked at.
 const LOOK_AT_HEALTH: Duration = Duration::from_millis(100);
+/// From when the watchdog gave its verdict until leaders are handed over: where all disks are slow, all have said so by
+/// then, and nobody hands over.
+const OTHERS_MAY_SPEAK: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(member: Arc<Member>) {
     let mut maps = member.map.subscribe();
     let mut leaving = member.meta.leaving();
     let mut told = false;
     let mut told_slow = BTreeSet::new();
+    let mut slow_since = None;
     loop {
         let wish = wish(&maps.borrow_and_update(), member.id(), clock::unix_ms());
         let away = *leaving.borrow_and_update() || wish != Wish::Stay;
@@ -28,7 +36,11 @@ pub(super) async fn run(member: Arc<Member>) {
             told = away;
             member.store.event(Event::LeadersAway { away });
         }
-        let slow = not_to_lead(&member, &maps.borrow());
+        let slow_here = member.drivers.health.away();
+        member.peers.set_slow_here(slow_here || *leaving.borrow());
+        slow_since = slow_here.then(|| slow_since.unwrap_or_else(Instant::now));
+        let counts = slow_since.is_some_and(|since| since.elapsed() >= OTHERS_MAY_SPEAK);
+        let slow = not_to_lead(&member, &maps.borrow(), counts);
         if slow != told_slow {
             member.store.event(Event::SlowNodes { nodes: slow.clone() });
             told_slow = slow;
@@ -48,9 +60,9 @@ pub(super) async fn run(member: Arc<Member>) {
     }
 }
 
-/// This node by its watchdog's word; others by what they told the meta shard's leader, or by the map.
-fn not_to_lead(member: &Member, map: &ClusterMap) -> BTreeSet<NodeId> {
-    let own = member.drivers.health.away().then(|| member.id());
-    let others = member.meta.slow_nodes().into_iter().chain(sent_away(map, clock::unix_ms()));
+/// This node by its watchdog's verdict, when that counts; others by what they say themselves, or by the map.
+fn not_to_lead(member: &Member, map: &ClusterMap, counts: bool) -> BTreeSet<NodeId> {
+    let own = counts.then(|| member.id());
+    let others = member.peers.slow_nodes().into_iter().chain(sent_away(map, clock::unix_ms()));
     others.filter(|node| *node != member.id()).chain(own).collect()
 }

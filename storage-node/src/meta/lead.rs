@@ -63,8 +63,6 @@ struct Told {
     leaders: Vec<MapLeader>,
     /// Nodes without room on their disks; `None`: there are none.
     read_only: Option<Arc<BTreeSet<u64>>>,
-    /// Nodes that leaders shall stay away from.
-    slow: Vec<NodeId>,
     at: Option<Instant>,
 }
 
@@ -167,16 +165,16 @@ impl MetaLead {
         check_member(&map, sender).map_err(|refused| Status::failed_precondition(refused.to_string()))?;
         let newer = (request.map_version < map.version).then(|| ClusterMap::clone(&map));
         let now = Instant::now();
-        let (accepted, leaders, read_only_node_ids, slow_node_ids) = {
+        let (accepted, leaders, read_only_node_ids) = {
             let mut view = self.view.lock();
             view.tick(self.leading_term(), now);
             view.retain(&map);
-            (view.record(request, now), view.leaders(now), view.read_only_nodes(now), view.slow_nodes(now))
+            (view.record(request, now), view.leaders(now), view.read_only_nodes(now))
         };
         self.heard.notify_one();
         let leaders = leaders.iter().map(|(shard, node)| MapLeader { shard_id: shard.0, node_id: node.0 }).collect();
         let meta_leader_node_id = self.id.0;
-        Ok(ReportResponse { map: newer, meta_leader_node_id, accepted, leaders, read_only_node_ids, slow_node_ids })
+        Ok(ReportResponse { map: newer, meta_leader_node_id, accepted, leaders, read_only_node_ids })
     }
 
     /// A map from the meta shard's leader; kept when it is newer.
@@ -263,27 +261,14 @@ impl MetaLead {
     }
 
     /// What an answer to a report told.
-    pub(super) fn take_told(
-        &self,
-        leader: Option<NodeId>,
-        leaders: Vec<MapLeader>,
-        read_only: Vec<u64>,
-        slow: Vec<u64>,
-    ) {
+    pub(super) fn take_told(&self, leader: Option<NodeId>, leaders: Vec<MapLeader>, read_only: Vec<u64>) {
         let read_only = (!read_only.is_empty()).then(|| Arc::new(read_only.into_iter().collect()));
-        *self.told.lock() =
-            Told { leader, leaders, read_only, slow: slow.into_iter().map(NodeId).collect(), at: Some(Instant::now()) };
+        *self.told.lock() = Told { leader, leaders, read_only, at: Some(Instant::now()) };
     }
 
     /// Nodes that refuse writes for lack of disk space, as the meta shard's leader told last; `None`: it told of none.
     pub fn read_only_nodes(&self) -> Option<Arc<BTreeSet<u64>>> {
         self.told.lock().read_only.clone()
-    }
-
-    /// Nodes that leaders shall stay away from, as the meta shard's leader told last; nobody when that is long ago.
-    pub fn slow_nodes(&self) -> Vec<NodeId> {
-        let told = self.told.lock();
-        if told.at.is_some_and(|at| at.elapsed() < TOLD_LEADERS_COUNT) { told.slow.clone() } else { Vec::new() }
     }
 
     fn leading_term(&self) -> Option<u64> {

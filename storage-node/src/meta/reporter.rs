@@ -132,7 +132,7 @@ async fn deliver(member: &Member, request: ReportRequest) -> Result<(), Status> 
         }
     }
     // What is believed of the leader was wrong.
-    member.meta.take_told(None, Vec::new(), Vec::new(), Vec::new());
+    member.meta.take_told(None, Vec::new(), Vec::new());
     Err(refused.unwrap_or(last))
 }
 
@@ -147,7 +147,7 @@ async fn ask(member: &Member, node: NodeId, request: ReportRequest) -> Result<Re
 
 fn take(member: &Member, answer: ReportResponse) -> Result<(), Status> {
     let leader = Some(NodeId(answer.meta_leader_node_id)).filter(|leader| leader.0 != 0);
-    member.meta.take_told(leader, answer.leaders, answer.read_only_node_ids, answer.slow_node_ids);
+    member.meta.take_told(leader, answer.leaders, answer.read_only_node_ids);
     if let Some(map) = answer.map {
         member.map.offer(map);
     }

@@ -104,9 +104,10 @@ impl Inbound {
         let outcome = async {
             let turn = self.turns.take(node, lane, (sender.incarnation, open.number)).await?;
             let speak = async {
-                self.deliver(&sender, first.messages).await?;
+                self.deliver(&sender, first.messages, first.slow).await?;
                 while let Some(frame) = frames.next().await {
-                    self.deliver(&sender, frame.map_err(Broken::Connection)?.messages).await?;
+                    let frame = frame.map_err(Broken::Connection)?;
+                    self.deliver(&sender, frame.messages, frame.slow).await?;
                 }
                 // Its sender gave the stream up, and lives; when a process dies, this call is dropped or gets an error.
                 Ok(MessagesClosed {})
@@ -131,9 +132,9 @@ impl Inbound {
         }
     }
 
-    async fn deliver(&self, sender: &Sender, mut messages: Vec<RaftMessage>) -> Result<(), Broken> {
+    async fn deliver(&self, sender: &Sender, mut messages: Vec<RaftMessage>, slow: bool) -> Result<(), Broken> {
         let node = NodeId(sender.node_id);
-        if !self.peers.heard_again(node, sender.incarnation) {
+        if !self.peers.heard_again(node, sender.incarnation, slow) {
             let why = format!("a later incarnation of {node} than {} was let in", sender.incarnation);
             return Err(Broken::Order(Status::failed_precondition(why)));
         }

@@ -167,13 +167,11 @@ impl Stream {
         };
         let open = Open { sender: Some(self.peers.own().clone()), to_node_id: self.node.0, lane: lane.into(), number };
         self.queue.begin(number);
-        let state = (self.queue.clone(), Some(open));
-        let frames = futures::stream::unfold(state, move |(queue, open)| async move {
-            let frame = match open {
-                Some(_) => MessagesFrame { open, messages: Vec::new() },
-                None => MessagesFrame { open: None, messages: queue.take(number).await? },
-            };
-            Some((frame, (queue, None)))
+        let state = (self.queue.clone(), self.peers.clone(), Some(open));
+        let frames = futures::stream::unfold(state, move |(queue, peers, open)| async move {
+            let messages = if open.is_some() { Vec::new() } else { queue.take(number).await? };
+            let frame = MessagesFrame { open, messages, slow: peers.is_slow_here() };
+            Some((frame, (queue, peers, None)))
         });
         match client.messages(frames).await {
             Ok(_) => Status::unavailable("the other side closed the stream"),

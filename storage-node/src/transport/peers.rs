@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -31,6 +34,8 @@ pub const MAX_KNOWN: usize = 256;
 const MAX_HEARSAY: usize = 4096;
 /// Longest time that telling everyone goodbye may take.
 const GOODBYE_LIMIT: Duration = Duration::from_millis(200);
+/// A node's word that leaders shall stay away from it counts this long.
+const SLOW_COUNTS: Duration = Duration::from_secs(5);
 
 /// Puts the highest incarnation seen of a node on disk, synced, before it returns. Called once a start of a node.
 pub type PersistIncarnation = Box<dyn Fn(NodeId, u64) + Send + Sync>;
@@ -47,6 +52,8 @@ pub struct Peers {
     pub(super) nodes: Mutex<BTreeMap<NodeId, Peer>>,
     /// A node is out of reach, or may be at another address.
     pub(super) wake: Notify,
+    /// Leaders shall stay away from this node.
+    slow_here: AtomicBool,
 }
 
 /// One other node.
@@ -57,6 +64,8 @@ pub(super) struct Peer {
     addresses: Option<(u64, Addresses)>,
     /// It answered at this address, and no connection to it broke since.
     pub(super) reached: bool,
+    /// When it last said that leaders shall stay away from it; `None`: not since it said that they may come.
+    slow: Option<Instant>,
     channels: Channels,
 }
 
@@ -115,7 +124,17 @@ impl Peers {
         let own_address = own.addresses.as_ref().map_or("", |own| &own.peer);
         let seeds = seeds.into_iter().filter(|seed| seed != own_address).collect();
         let (raising, nodes) = (Mutex::default(), Mutex::new(nodes));
-        Arc::new(Self { own, seeds, map, persist, resolve, raising, nodes, wake: Notify::new() })
+        Arc::new(Self {
+            own,
+            seeds,
+            map,
+            persist,
+            resolve,
+            raising,
+            nodes,
+            wake: Notify::new(),
+            slow_here: AtomicBool::new(false),
+        })
     }
 
     /// How this node introduces itself.
@@ -191,8 +210,32 @@ impl Peers {
     }
 
     /// Notes a frame from an admitted sender. False: a later incarnation of the node was let in since.
-    pub(super) fn heard_again(&self, node: NodeId, incarnation: u64) -> bool {
-        self.with(node, |peer| peer.standing.heard_again(incarnation, Instant::now())).unwrap_or(false)
+    pub(super) fn heard_again(&self, node: NodeId, incarnation: u64, slow: bool) -> bool {
+        let now = Instant::now();
+        self.with(node, |peer| {
+            let counts = peer.standing.heard_again(incarnation, now);
+            if counts {
+                peer.slow = slow.then_some(now);
+            }
+            counts
+        })
+        .unwrap_or(false)
+    }
+
+    /// From now on this node tells the others whether leaders shall stay away from it.
+    pub fn set_slow_here(&self, slow: bool) {
+        self.slow_here.store(slow, Relaxed);
+    }
+
+    pub(super) fn is_slow_here(&self) -> bool {
+        self.slow_here.load(Relaxed)
+    }
+
+    /// Nodes that said within the last 5 s that leaders shall stay away from them, in order.
+    pub fn slow_nodes(&self) -> Vec<NodeId> {
+        let nodes = self.nodes.lock();
+        let slow = nodes.iter().filter(|(_, peer)| peer.slow.is_some_and(|said| said.elapsed() < SLOW_COUNTS));
+        slow.map(|(node, _)| *node).collect()
     }
 
     pub(super) fn stream_began(&self, node: NodeId, incarnation: u64) -> OpenStream<'_> {

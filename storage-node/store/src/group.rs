@@ -137,6 +137,10 @@ pub(crate) struct Group {
     voters: [Vec<u64>; 2],
     /// Of handing over because leaders shall leave this node.
     handing: Pauses,
+    /// Tick of the last hand-over.
+    handed_over_at: u64,
+    /// Ticks that a candidate has waited for its own vote to be synced.
+    vote_ticks: usize,
     standstill: Standstill,
     stands: Stands,
     /// Elections of its own since there was a leader.
@@ -160,8 +164,8 @@ impl Group {
             id: replica.0,
             election_tick: config.election_ticks,
             heartbeat_tick: config.heartbeat_ticks,
-            // What `Group::draw_timeout` draws at most.
-            max_election_tick: (config.max_election_ticks * 2) << MAX_DOUBLINGS,
+            // Above all that `Group::draw_timeout` and `Group::tick_raft` set.
+            max_election_tick: (config.max_election_ticks * 4) << MAX_DOUBLINGS,
             applied: recovered.applied,
             max_size_per_msg: config.max_append_bytes,
             max_inflight_msgs: config.max_inflight_appends,
@@ -222,6 +226,8 @@ impl Group {
             purge_due: false,
             voters: [Vec::new(), Vec::new()],
             handing: Pauses::default(),
+            handed_over_at: 0,
+            vote_ticks: 0,
             standstill: Standstill::default(),
             stands: Stands::No,
             campaigns: 0,
@@ -315,10 +321,7 @@ impl Group {
             self.ask_when_unheard(now_ns, out);
             return;
         }
-        // A voter that became the only one while writes are on their way would lead without having them on disk.
-        if !(self.is_sole_voter() && !self.leads() && !self.unpersisted.is_empty()) {
-            self.node.tick();
-        }
+        self.tick_raft(config);
         self.look(config, rng);
         self.purge_due |= (self.ticks + self.tick_offset).is_multiple_of(config.heartbeat_ticks as u64);
         self.retry_reads(config);
@@ -343,6 +346,25 @@ impl Group {
         }
     }
 
+    fn tick_raft(&mut self, config: &Config) {
+        // A voter that became the only one while writes are on their way would lead without having them on disk.
+        if self.is_sole_voter() && !self.leads() && !self.unpersisted.is_empty() {
+            return;
+        }
+        // The others hear of a campaign when its own vote is synced. Its time begins then, and is longer by what the votes
+        // of disks like its own take: of the sync that each finds under way, and of its own.
+        if self.node.raft.state == StateRole::Candidate {
+            if self.synced_term < self.node.raft.term {
+                self.vote_ticks += 1;
+                return;
+            }
+            let longer = 2 * std::mem::take(&mut self.vote_ticks).min(config.max_election_ticks);
+            let timeout = self.node.raft.randomized_election_timeout() + longer;
+            self.node.raft.set_randomized_election_timeout(timeout);
+        }
+        self.node.tick();
+    }
+
     /// Notices a change of term or role: timeouts are drawn anew from the store's own generator, the lease begins anew.
     fn look(&mut self, config: &Config, rng: &mut Rng) {
         let seen = (self.node.raft.term, self.node.raft.state);
@@ -353,21 +375,23 @@ impl Group {
             self.lease.reset();
         }
         self.last_seen = seen;
+        self.vote_ticks = 0;
         if seen.1 == StateRole::Candidate {
             self.campaigns += 1;
         }
         self.draw_timeout(config, rng);
     }
 
-    /// Who is reluctant draws a later moment: behind the latest of all others. A candidate that has failed before waits twice as
-    /// long for its votes each time: they are behind two syncs, one behind the other, and where those take longer than an
-    /// election timeout, nobody would ever be elected (HAZARDS H13).
+    /// Who is reluctant draws a later moment. Who has failed before waits twice as long each
+    /// time, a candidate for its votes and anyone before the next campaign: votes are behind two syncs, one behind the other,
+    /// and where those take longer than an election timeout, nobody would ever be elected (HAZARDS H13). Such syncs also make
+    /// candidates of all replicas at the same moment, so that the range doubles too.
     fn draw_timeout(&mut self, config: &Config, rng: &mut Rng) {
+        let (first, latest) = (config.election_ticks, config.max_election_ticks);
+        let doublings = self.campaigns.saturating_sub(1).min(MAX_DOUBLINGS);
+        let latest = if doublings > 0 { latest.max(2 * first) } else { latest };
         let later = if self.reluctant { config.max_election_ticks } else { 0 };
-        let timeout = rng.between(config.election_ticks, config.max_election_ticks) + later;
-        let candidate = self.node.raft.state == StateRole::Candidate;
-        let doublings = if candidate { self.campaigns.saturating_sub(1).min(MAX_DOUBLINGS) } else { 0 };
-        self.node.raft.set_randomized_election_timeout(timeout << doublings);
+        self.node.raft.set_randomized_election_timeout(rng.between(first << doublings, latest << doublings) + later);
     }
 
     pub(crate) fn message(

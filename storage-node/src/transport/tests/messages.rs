@@ -154,6 +154,24 @@ async fn a_store_is_told_of_an_unreachable_node_ten_times_a_second_and_of_the_la
     assert_eq!(told.unreachable().await.0, NodeId(3), "each node has its own turn");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_leaders_shall_leave_says_so_with_each_frame_until_they_may_come_back() {
+    let (address, node, given, _server) = receiver().await;
+    let ours = sending_peers(address);
+    let streams = Streams::new(ours.clone(), Limits::default());
+    send(&streams, Lane::Heartbeats, 1..=1);
+    let (_, given) = given.until(1).await;
+    assert_eq!(node.inbound.peers.slow_nodes(), []);
+    ours.set_slow_here(true);
+    send(&streams, Lane::Heartbeats, 2..=2);
+    let (_, given) = given.until(1).await;
+    assert_eq!(node.inbound.peers.slow_nodes(), [NodeId(1)]);
+    ours.set_slow_here(false);
+    send(&streams, Lane::Heartbeats, 3..=3);
+    given.until(1).await;
+    assert_eq!(node.inbound.peers.slow_nodes(), []);
+}
+
 /// A stream whose frames the test sends by hand.
 struct ByHand {
     frames: mpsc::Sender<Result<MessagesFrame, Status>>,
@@ -166,7 +184,7 @@ impl ByHand {
         let inbound = node.inbound.clone();
         let outcome = tokio::spawn(async move { inbound.messages(ReceiverStream::new(stream)).await.map(|_| ()) });
         let this = Self { frames, outcome };
-        this.frame(MessagesFrame { open: Some(open), messages: Vec::new() }).await;
+        this.frame(MessagesFrame { open: Some(open), ..MessagesFrame::default() }).await;
         this
     }
 
@@ -175,7 +193,7 @@ impl ByHand {
     }
 
     async fn send(&self, messages: Vec<RaftMessage>) {
-        self.frame(MessagesFrame { open: None, messages }).await;
+        self.frame(MessagesFrame { messages, ..MessagesFrame::default() }).await;
     }
 
     async fn refusal(self) -> Status {

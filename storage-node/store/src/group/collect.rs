@@ -108,16 +108,19 @@ impl Group {
     }
 
     /// The answer to a heartbeat says nothing about the log, so it need not wait for the disk once its term is synced:
-    /// else two followers on slow disks would depose a healthy leader.
+    /// else two followers on slow disks would depose a healthy leader. The question whether a candidate would be voted for
+    /// promises nothing, and neither does its answer: behind a slow sync, all replicas would ask at the same moment.
     fn send_what_claims_nothing(
         &mut self,
         held: Vec<raft::eraftpb::Message>,
         now_ns: u64,
         out: &mut Actions,
     ) -> Vec<raft::eraftpb::Message> {
-        let synced_term = self.synced_term;
-        let (now, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|message| {
-            message.get_msg_type() == MessageType::MsgHeartbeatResponse && message.term == synced_term
+        let (synced_term, term) = (self.synced_term, self.node.raft.term);
+        let (now, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|message| match message.get_msg_type() {
+            MessageType::MsgHeartbeatResponse => message.term == synced_term,
+            MessageType::MsgRequestPreVote | MessageType::MsgRequestPreVoteResponse => term == synced_term,
+            _ => false,
         });
         self.send(now, now_ns, out);
         held

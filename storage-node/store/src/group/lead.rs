@@ -22,6 +22,9 @@ use crate::{
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
 /// Ticks for which a made snapshot is offered to further followers, and holds the purge.
 const SNAPSHOT_TICKS: u64 = 400;
+/// Ticks that an heir has before leadership is handed to another one: its votes are behind two syncs, one behind the other,
+/// which take long where disks are slow.
+const HEIRS_TICKS: u64 = 64;
 
 impl Group {
     fn progress(&self, id: u64) -> Progress {
@@ -70,8 +73,10 @@ impl Group {
         }
         let settled = self.settled_at == Some((self.target.number, self.group.version));
         // Nobody took what was handed over. No lease holds for the rest of the term, as the one it was meant for may still
-        // hear of it; so the term is ended by handing over again, to whoever is heard now.
+        // hear of it; so the term is ended by handing over again, to whoever is heard now. Not before the first one has had
+        // its time: two heirs would take each other's votes.
         let again = self.lease.is_handed_over();
+        let waits = again && self.ticks < self.handed_over_at + HEIRS_TICKS;
         let must = leave.must || again;
         let away = must || is_slow;
         if settled && !away {
@@ -80,10 +85,11 @@ impl Group {
         let view = self.walk_view();
         let next = if settled { Walk::Settled } else { walk(&view) };
         if away
+            && !waits
             && let Some(to) = self.heir(&view, must, leave.slow)
             && (again || leaves(&next, must, self.ticks, &mut self.handing))
         {
-            self.node.transfer_leader(to);
+            self.hand_over(to);
             return;
         }
         if settled || busy {
@@ -104,7 +110,7 @@ impl Group {
                 self.change(promote.chain(remove).collect());
             }
             Walk::LeaveJoint => self.change(Vec::new()),
-            Walk::HandOver(to) => self.node.transfer_leader(to),
+            Walk::HandOver(to) => self.hand_over(to),
         }
     }
 
@@ -114,6 +120,12 @@ impl Group {
         let is_slow = |id| self.node_of(id).is_some_and(|node| slow.contains(&node));
         let quick = view.best(|id| view.voters.contains(&id) && !is_slow(id));
         quick.or_else(|| must.then(|| view.best(|id| view.voters.contains(&id))).flatten())
+    }
+
+    /// Asks a voter to take over.
+    pub(super) fn hand_over(&mut self, to: u64) {
+        self.handed_over_at = self.ticks;
+        self.node.transfer_leader(to);
     }
 
     fn change(&mut self, steps: Vec<MembershipStep>) {
@@ -132,7 +144,7 @@ impl Group {
         }
         let there = |replica: &&map::Replica| replica.node_id == to.0 && replica.role() == ReplicaRole::Voter;
         if let Some(replica) = self.group.replicas.iter().find(there).map(|replica| replica.id) {
-            self.node.transfer_leader(replica);
+            self.hand_over(replica);
         }
     }
 

@@ -60,7 +60,7 @@ impl Group {
         let shard = self.shard.0;
         if let Some(heir) = heir.map(|(id, _)| *id).min() {
             tracing::warn!(shard, heir, "this leader commits nothing: it hands over");
-            self.node.transfer_leader(heir);
+            self.hand_over(heir);
             return;
         }
         tracing::warn!(shard, "this leader commits nothing, and nobody has all of its log: it steps down");

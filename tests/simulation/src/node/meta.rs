@@ -204,14 +204,7 @@ pub(super) fn report(world: &Shared, place: usize, request: ReportRequest) -> Re
     let leaders = leaders.map(|(shard, node)| MapLeader { shard_id: shard.0, node_id: node.0 }).collect();
     member.heard.ring();
     let meta_leader_node_id = member.id().0;
-    Ok(ReportResponse {
-        map: newer,
-        meta_leader_node_id,
-        accepted,
-        leaders,
-        read_only_node_ids: Vec::new(),
-        slow_node_ids: Vec::new(),
-    })
+    Ok(ReportResponse { map: newer, meta_leader_node_id, accepted, leaders, read_only_node_ids: Vec::new() })
 }
 
 fn check_cluster(member: &Member, sender: &Sender) -> Result<(), Status> {
