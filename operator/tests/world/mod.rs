@@ -100,7 +100,7 @@ impl State {
             self.next_replica += 1;
             map::Replica { id: self.next_replica, node_id: *node, role: ReplicaRole::Voter.into() }
         });
-        Group { version, replicas: replicas.collect(), joint: false }
+        Group { version, replicas: replicas.collect(), joint: false, highest_replica_id: 0 }
     }
 
     fn add_shard(&mut self, id: u32, nodes: &[u64]) {

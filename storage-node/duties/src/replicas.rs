@@ -136,7 +136,7 @@ mod tests {
             id: 7,
             range: None,
             target: Some(map::Target { number, replicas: replicas(target) }),
-            group: Some(map::Group { version, replicas: replicas(group), joint: false }),
+            group: Some(map::Group { version, replicas: replicas(group), joint: false, highest_replica_id: 0 }),
         }
     }
 

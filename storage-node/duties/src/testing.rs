@@ -13,7 +13,7 @@ pub fn replica(shard: u32, node_id: u64, role: ReplicaRole) -> Replica {
 /// A group of these voters, not within a change.
 pub fn group(shard: u32, version: u64, voters: &[u64]) -> Group {
     let replicas = voters.iter().map(|&node| replica(shard, node, ReplicaRole::Voter)).collect();
-    Group { version, replicas, joint: false }
+    Group { version, replicas, joint: false, highest_replica_id: 0 }
 }
 
 /// Nodes 1 to `nodes`, replication factor 3, and shards 0, 1, … with these voters.

@@ -97,7 +97,12 @@ mod tests {
 
     fn state() -> ShardState {
         let voter = |id| map::Replica { id, node_id: id, role: map::ReplicaRole::Voter.into() };
-        let group = map::Group { version: 1, replicas: vec![voter(4), voter(5), voter(6)], joint: false };
+        let group = map::Group {
+            version: 1,
+            replicas: vec![voter(4), voter(5), voter(6)],
+            joint: false,
+            highest_replica_id: 0,
+        };
         new(ShardId(3), SlotRange { start: 10, end: 20 }, group)
     }
 

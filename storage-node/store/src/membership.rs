@@ -54,11 +54,13 @@ pub(crate) fn group_after(before: &Group, entry: &MembershipEntry, conf: &ConfSt
         let added = entry.steps.iter().find(|step| step.replica_id == id && step.node_id != 0).map(|step| step.node_id);
         added.or_else(|| before.replicas.iter().find(|replica| replica.id == id).map(|replica| replica.node_id))
     };
-    group_of(before.version + 1, conf, |id| node_of(id).unwrap_or(0))
+    let ids = before.replicas.iter().map(|replica| replica.id);
+    let highest = ids.chain([before.highest_replica_id]).max().unwrap_or_default();
+    group_of((before.version + 1, highest), conf, |id| node_of(id).unwrap_or(0))
 }
 
-/// A group with roles as `conf` has them.
-pub(crate) fn group_of(version: u64, conf: &ConfState, node_of: impl Fn(u64) -> u64) -> Group {
+/// A group with roles as `conf` has them; before, the highest id in it was `highest`.
+fn group_of((version, highest): (u64, u64), conf: &ConfState, node_of: impl Fn(u64) -> u64) -> Group {
     let role_of = |id: &u64| {
         if conf.voters.contains(id) {
             ReplicaRole::Voter
@@ -76,6 +78,7 @@ pub(crate) fn group_of(version: u64, conf: &ConfState, node_of: impl Fn(u64) -> 
         version,
         replicas: ids.iter().map(|id| Replica { id: *id, node_id: node_of(*id), role: role_of(id).into() }).collect(),
         joint: !conf.voters_outgoing.is_empty(),
+        highest_replica_id: ids.last().copied().unwrap_or_default().max(highest),
     }
 }
 
@@ -86,7 +89,7 @@ mod tests {
     #[test]
     fn a_joint_change_names_the_nodes_of_added_replicas_and_raises_the_version() {
         let conf = ConfState { voters: vec![1, 2, 3], ..ConfState::default() };
-        let before = group_of(7, &conf, |id| id * 10);
+        let before = group_of((7, 0), &conf, |id| id * 10);
         let entry = MembershipEntry {
             steps: vec![
                 MembershipStep { replica_id: 4, node_id: 44, role: ReplicaRole::Voter.into() },
@@ -107,6 +110,17 @@ mod tests {
                 (4, 44, ReplicaRole::Voter)
             ]
         );
+    }
+
+    #[test]
+    fn the_highest_id_is_remembered_when_its_replica_is_gone() {
+        let entry = MembershipEntry::default();
+        let conf = |learner| ConfState { voters: vec![1, 2], learners: vec![learner], ..ConfState::default() };
+        let with = group_of((7, 0), &conf(9), |id| id);
+        assert_eq!(with.highest_replica_id, 9);
+        let without = group_after(&with, &entry, &ConfState { voters: vec![1, 2], ..ConfState::default() });
+        assert_eq!(without.highest_replica_id, 9);
+        assert_eq!(group_after(&without, &entry, &conf(11)).highest_replica_id, 11);
     }
 
     #[test]

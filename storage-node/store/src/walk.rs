@@ -44,6 +44,8 @@ pub struct WalkView {
     pub progress: Vec<(u64, Progress)>,
     /// All voters that shall be, with their nodes.
     pub target: Vec<Member>,
+    /// The highest id that any replica of the group ever had.
+    pub highest: u64,
 }
 
 /// The next step.
@@ -89,8 +91,12 @@ pub fn walk(view: &WalkView) -> Walk {
         return Walk::RemoveLearner(*stray);
     }
     let known = |id: u64| view.voters.contains(&id) || view.learners.contains(&id);
-    if let Some(missing) = view.target.iter().find(|member| !known(member.replica)) {
-        return Walk::AddLearner(*missing);
+    // In order of their ids, so that one that is not above all others was in the group, and was put out: it never comes back
+    // (HAZARDS H2). Such a target is out of date.
+    if let Some(missing) =
+        view.target.iter().filter(|member| !known(member.replica)).min_by_key(|member| member.replica)
+    {
+        return if missing.replica > view.highest { Walk::AddLearner(*missing) } else { Walk::Wait };
     }
     let promote: Vec<u64> = view.learners.iter().copied().filter(|id| in_target(*id)).collect();
     let remove: Vec<u64> = view.voters.iter().copied().filter(|id| !in_target(*id)).collect();
@@ -152,6 +158,7 @@ mod tests {
             voters: voters.to_vec(),
             learners: learners.to_vec(),
             progress: voters.iter().chain(learners).map(|id| (*id, healthy)).collect(),
+            highest: voters.iter().chain(learners).copied().max().unwrap_or_default(),
             target: target.iter().map(|replica| Member { replica: *replica, node: replica * 10 }).collect(),
             ..WalkView::default()
         }
@@ -197,6 +204,14 @@ mod tests {
     #[test]
     fn a_learner_of_an_older_target_is_taken_out_first() {
         assert_eq!(walk(&view(1, &[1, 2, 3], &[9], &[1, 2, 3])), Walk::RemoveLearner(9));
+    }
+
+    #[test]
+    fn replicas_are_added_in_order_of_their_ids_and_none_that_was_put_out() {
+        let lowest = Walk::AddLearner(Member { replica: 4, node: 40 });
+        assert_eq!(walk(&view(1, &[1, 2, 3], &[], &[1, 5, 4])), lowest);
+        let gone = WalkView { highest: 4, ..view(1, &[1, 2, 3], &[], &[1, 2, 4]) };
+        assert_eq!(walk(&gone), Walk::Wait);
     }
 
     #[test]

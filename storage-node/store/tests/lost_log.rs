@@ -16,7 +16,7 @@ const HEARTBEAT: u32 = 8;
 /// One of three voters, with a log that holds nothing behind its founding.
 fn follower() -> Store {
     let replica = |id| Replica { id, node_id: id, role: ReplicaRole::Voter.into() };
-    let group = Group { version: 1, replicas: (1..=3).map(replica).collect(), joint: false };
+    let group = Group { version: 1, replicas: (1..=3).map(replica).collect(), joint: false, highest_replica_id: 0 };
     let recovered = Box::new(Recovered::founder(group));
     let mut store = Store::new(Config::new(NodeId(1), 7));
     store.handle(0, Event::Start { shard: SHARD, replica: OWN, recovered, founding: Founding::Restarted });

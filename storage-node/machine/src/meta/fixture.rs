@@ -145,7 +145,15 @@ impl Cluster {
     pub fn report(&mut self, shard_id: u32, version: u64, replicas: &[(u64, u64, ReplicaRole)]) {
         let replica = |&(node_id, id, role): &(u64, u64, ReplicaRole)| Replica { id, node_id, role: role.into() };
         let joint = replicas.iter().any(|(_, _, role)| *role == ReplicaRole::Outgoing);
-        let group = Group { version, replicas: replicas.iter().map(replica).collect(), joint };
+        let highest_replica_id = replicas.iter().map(|(_, id, _)| *id).max().unwrap_or_default();
+        self.report_group(
+            shard_id,
+            Group { version, replicas: replicas.iter().map(replica).collect(), joint, highest_replica_id },
+        );
+    }
+
+    /// The group of a shard reports itself.
+    pub fn report_group(&mut self, shard_id: u32, group: Group) {
         let groups = vec![GroupReport { shard_id, group: Some(group) }];
         self.run(Operation::Reports(Reports { groups, ..Reports::default() })).unwrap();
     }

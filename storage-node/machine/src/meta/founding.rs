@@ -35,7 +35,7 @@ pub fn founded(request: &BootstrapRequest) -> Result<MetaState, Refused> {
         id: 0,
         range: Some(SlotRange { start: 0, end: 0 }),
         target: Some(Target { number: 1, replicas: replicas.clone() }),
-        group: Some(Group { version: 1, replicas, joint: false }),
+        group: Some(Group { version: 1, replicas, joint: false, highest_replica_id: 0 }),
     };
     let map = ClusterMap {
         cluster_id: request.cluster_id.clone(),

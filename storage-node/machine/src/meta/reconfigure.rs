@@ -84,14 +84,11 @@ fn present(shard: &Shard) -> BTreeMap<u64, u64> {
     staying.chain(target).map(|replica| (replica.node_id, replica.id)).collect()
 }
 
-/// Whether the group has put the replica out between two of its reports. If the target was written in between, it may name
-/// that id still, which is spent on its node: the group could never add it again.
-///
-/// One that was put out and added again before anyone told is not out. Where its node had destroyed it already, that says that
-/// the id is spent; where not, it may be a voter again by now, beside which its node would take no other replica.
-pub(super) fn put_out(id: u64, before: &Group, after: &Group) -> bool {
-    let role = |group: &Group| group.replicas.iter().find(|replica| replica.id == id).map(Replica::role);
-    matches!((role(before), role(after)), (Some(_), None | Some(ReplicaRole::Outgoing)))
+/// Whether the replica was in the group and is out, or on its way: its id never comes back (HAZARDS.md, H2). A target that
+/// was written before the group told of it may name that id still.
+pub(super) fn is_spent(id: u64, group: &Group) -> bool {
+    let role = group.replicas.iter().find(|replica| replica.id == id).map(Replica::role);
+    id <= group.highest_replica_id && matches!(role, None | Some(ReplicaRole::Outgoing))
 }
 
 /// Gives new ids to the replicas of a shard's target whose ids are spent. Whether there was any.

@@ -7,7 +7,7 @@ use granary_proto::{
 
 use super::{
     change::{map, raise, version},
-    reconfigure::{put_out, replace_ids},
+    reconfigure::{is_spent, replace_ids},
 };
 
 /// Writes down what is new. Unknown shards and nodes, and older news, are passed over: they are late, not wrong.
@@ -38,6 +38,6 @@ fn group_changed(state: &mut MetaState, shard_id: u32, group: &Group) -> bool {
         return false;
     }
     shard.group = Some(group.clone());
-    replace_ids(state, shard_id, |id| put_out(id, &before, group));
+    replace_ids(state, shard_id, |id| is_spent(id, group));
     true
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use granary_proto::{
     admin::{CreateShardsRequest, Placement},
-    map::{ReplicaRole::*, SlotRange},
+    map::{Group, ReplicaRole::*, SlotRange},
     storage::meta_command::Operation,
 };
 
@@ -149,9 +149,22 @@ fn a_target_with_an_id_that_the_group_had_put_out_unheard_gets_a_new_id() {
     assert_eq!(cluster.shard(1).target.as_ref().unwrap().number, 4);
 }
 
-/// The store's simulation, seed 154: beside the new id, its node held the old one, which voted again and never went.
+/// The store's simulation, seed 5: a leader with an older map could add an id again that was out, and the map had given its node
+/// another one by then, so that the two stood in each other's way for good.
 #[test]
-fn a_replica_that_was_put_out_and_added_again_unheard_keeps_its_id() {
+fn a_target_with_an_id_that_was_in_the_group_and_out_again_unheard_gets_a_new_id() {
+    let mut cluster = Cluster::with_shards(4);
+    cluster.move_shard(1, &[1, 2, 4], 1).unwrap();
+    assert_eq!(cluster.target(1), [(1, 4), (2, 5), (4, 16)]);
+    let group = cluster.shard(1).group.clone().unwrap();
+    cluster.report_group(1, Group { version: 2, ..group.clone() });
+    assert_eq!(cluster.target(1)[2], (4, 16), "it was never in the group");
+    cluster.report_group(1, Group { version: 4, highest_replica_id: 16, ..group });
+    assert_eq!(cluster.target(1)[2], (4, 17));
+}
+
+#[test]
+fn a_target_keeps_the_ids_of_replicas_that_are_in_the_group_in_whatever_role() {
     let mut cluster = Cluster::with_shards(4);
     cluster.report(1, 4, &[(1, 4, Voter), (2, 5, Voter), (3, 6, Learner)]);
     assert_eq!(cluster.target(1), FIRST);

@@ -44,7 +44,7 @@ pub(super) fn create(state: &mut MetaState, request: &CreateShardsRequest, now: 
             id: placement.shard_id,
             range: Some(map::SlotRange { start: range.start.into(), end: range.end.into() }),
             target: Some(Target { number: 1, replicas: replicas.clone() }),
-            group: Some(Group { version: 1, replicas, joint: false }),
+            group: Some(Group { version: 1, replicas, joint: false, highest_replica_id: 0 }),
         });
     }
     Ok(raise(state))

@@ -53,6 +53,7 @@ impl Group {
             outgoing: conf.get_voters_outgoing().to_vec(),
             learners: conf.get_learners().to_vec(),
             progress,
+            highest: self.group.highest_replica_id,
             target: self
                 .target
                 .replicas

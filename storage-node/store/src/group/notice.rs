@@ -148,15 +148,20 @@ impl Group {
         self.settled_at = None;
     }
 
-    /// A learner without state has promised nothing to anyone: the map alone may end it. Not at once: its leader may be
-    /// about to tell the map that it has added it, and the map would go on to name an id that is spent here.
+    /// A learner without state has promised nothing to anyone: the map alone may end it. At once, where the map has heard that
+    /// the group had it and put it out; else not soon: its leader may be about to tell the map that it has added it, and
+    /// the map would go on to name an id that is spent here.
     pub(super) fn give_up_unwanted(&mut self, out: &mut Actions) {
         let of_target = self.target.replicas.iter().any(|replica| replica.id == self.replica.0);
-        let is_wanted = self.target.number == 0 || of_target || named(&self.map_group, self.replica.0);
-        if is_wanted || self.group.version > 0 || self.data_lost {
+        let of_group = named(&self.map_group, self.replica.0);
+        let is_out = !of_group && self.replica.0 <= self.map_group.highest_replica_id;
+        let is_wanted = self.target.number == 0 || of_target || of_group;
+        if self.group.version > 0 || self.data_lost {
             self.wanted_tick = self.ticks;
-        } else if self.ticks >= self.wanted_tick + UNWANTED_TICKS {
+        } else if is_out || (!is_wanted && self.ticks >= self.wanted_tick + UNWANTED_TICKS) {
             self.destroy(out);
+        } else if is_wanted {
+            self.wanted_tick = self.ticks;
         }
     }
 }

@@ -94,7 +94,7 @@ impl Cluster {
                 id: shard,
                 range: None,
                 target: Some(map::Target { number: 1, replicas: replicas.clone() }),
-                group: Some(map::Group { version: 1, replicas, joint: false }),
+                group: Some(map::Group { version: 1, replicas, joint: false, highest_replica_id: 0 }),
             });
         }
         for place in 0..cluster.nodes.len() {
@@ -173,8 +173,8 @@ impl Cluster {
         if group.version <= before.version {
             return;
         }
-        let role = |group: &map::Group, id| group.replicas.iter().find(|r| r.id == id).map(map::Replica::role);
-        let spent = |id| matches!((role(&before, id), role(&group, id)), (Some(_), None | Some(ReplicaRole::Outgoing)));
+        let role = |id| group.replicas.iter().find(|replica| replica.id == id).map(map::Replica::role);
+        let spent = |id| id <= group.highest_replica_id && matches!(role(id), None | Some(ReplicaRole::Outgoing));
         self.replace_ids(shard, spent);
         self.map[place].group = Some(group);
     }
