@@ -1,24 +1,34 @@
 //! `make bench`: Granary beside etcd on one machine and one disk, driven by one generator, in turn.
 //!
 //! ```text
-//! args ──► Ours, Etcd (System) ──► rounds, gaps, grow, idle ──► report.json, docs/performance.md
+//! args ──► parts ──► Ours, Etcd (System) ──► rounds, failovers, grow, idle ──► report.json, docs/performance.md
+//!            └────► Ours alone ──► growth, shards, memory, flame ──► the same, docs/flame-*.svg
 //! ```
 
 mod args;
+mod disk;
 mod error;
 mod etcd;
+mod failovers;
 mod figures;
+mod filling;
+mod flame;
 mod gaps;
 mod grow;
+mod growth;
 mod idle;
 mod limits;
 mod machine;
+mod memory;
 mod ours;
 mod page;
 mod parts;
 mod patience;
+mod profile;
 mod report;
 mod rounds;
+mod shards;
+mod small;
 mod system;
 mod usage;
 

@@ -2,9 +2,11 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
+use clap::ValueEnum as _;
 use indicatif::HumanCount;
 
 use crate::{
+    args::Part,
     error::{BenchError, Doing as _, Result},
     figures::Spread,
     rounds::{Compared, Half},
@@ -13,20 +15,37 @@ use crate::{
 const BEGIN: &str = "<!-- What follows is written by `make bench`. -->";
 const END: &str = "<!-- What precedes is written by `make bench`. -->";
 
-/// Puts `tables` where the page has what an earlier run measured.
+/// Puts `head`, and the tables of each part that was done, where the page has what an earlier run measured of them.
 ///
 /// # Errors
 /// The page cannot be read or written, or has no place for them.
-pub fn write(path: &Path, tables: &str) -> Result<()> {
+pub fn write(path: &Path, head: &str, done: &[(Part, String)]) -> Result<()> {
     let page = fs::read_to_string(path).doing(path.display())?;
-    fs::write(path, replaced(&page, tables)?).doing(path.display())
+    fs::write(path, replaced(&page, head, done)?).doing(path.display())
 }
 
-fn replaced(page: &str, tables: &str) -> Result<String> {
-    let parts = page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let (before, behind) =
+fn replaced(page: &str, head: &str, done: &[(Part, String)]) -> Result<String> {
+    let parts = page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
+    let (before, (old, behind)) =
         parts.ok_or_else(|| BenchError(format!("the page lacks the lines {BEGIN:?} and {END:?}")))?;
-    Ok(format!("{before}{BEGIN}\n\n{}\n\n{END}{behind}", tables.trim()))
+    let mut text = head.trim().to_owned();
+    for part in Part::value_variants() {
+        let new = done.iter().find(|(of, _)| of == part).map(|(_, tables)| tables.trim());
+        if let Some(tables) = new.or_else(|| section(old, *part)) {
+            let _ = write!(text, "\n\n{}\n\n{tables}", mark(*part));
+        }
+    }
+    Ok(format!("{before}{BEGIN}\n\n{text}\n\n{END}{behind}"))
+}
+
+/// Stands before the tables of a part.
+fn mark(part: Part) -> String {
+    format!("<!-- {} -->", part.name())
+}
+
+fn section(old: &str, part: Part) -> Option<&str> {
+    let (_, rest) = old.split_once(&mark(part))?;
+    Some(rest.split("<!-- ").next().unwrap_or(rest).trim())
 }
 
 /// What clients saw.
@@ -94,6 +113,11 @@ fn short(spread: Option<Spread>) -> String {
     spread.map_or("–".into(), |spread| format!("{:.2}", spread.median))
 }
 
+/// Of each node: the middle one, and the most.
+pub fn of_nodes(spread: Option<Spread>) -> String {
+    spread.map_or("–".into(), |spread| format!("{} ({})", grouped(spread.median), grouped(spread.most)))
+}
+
 /// A whole number with a comma at each thousand.
 pub fn grouped(value: f64) -> String {
     HumanCount(value.round() as u64).to_string()
@@ -106,8 +130,19 @@ mod tests {
     #[test]
     fn only_what_is_between_the_marks_is_written_anew() {
         let page = format!("# Speed\n{BEGIN}\nold\n{END}\nbehind\n");
-        assert_eq!(replaced(&page, "new").unwrap(), format!("# Speed\n{BEGIN}\n\nnew\n\n{END}\nbehind\n"));
-        assert!(replaced("# Speed", "new").is_err());
+        let idle = [(Part::Idle, "new".to_owned())];
+        let wanted = format!("# Speed\n{BEGIN}\n\nhead\n\n<!-- idle -->\n\nnew\n\n{END}\nbehind\n");
+        assert_eq!(replaced(&page, "head", &idle).unwrap(), wanted);
+        assert!(replaced("# Speed", "head", &idle).is_err());
+    }
+
+    #[test]
+    fn parts_that_were_not_done_keep_their_tables() {
+        let both = [(Part::Growth, "grown\n".to_owned()), (Part::Loads, "loaded\n".to_owned())];
+        let page = replaced(&format!("{BEGIN}{END}"), "then", &both).unwrap();
+        let page = replaced(&page, "now", &[(Part::Growth, "grown more".into())]).unwrap();
+        let wanted = "now\n\n<!-- loads -->\n\nloaded\n\n<!-- growth -->\n\ngrown more";
+        assert_eq!(page, format!("{BEGIN}\n\n{wanted}\n\n{END}"));
     }
 
     #[test]

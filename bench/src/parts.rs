@@ -2,71 +2,91 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use bytes::Bytes;
-use granary_client::Client;
-use granary_common::{SlotRange, slot_of};
 use indicatif::{ProgressBar, ProgressStyle};
-use rustix::process::Signal;
 
 use crate::{
     args::{Args, Part},
     error::{BenchError, Doing as _, Result},
     etcd::Etcd,
-    figures::{Spread, quantile, ratios},
-    gaps::{gap, signal},
+    failovers::failovers,
+    flame,
     grow::grow,
+    growth,
     idle::idle,
     limits::Limits,
-    machine,
+    machine, memory,
     ours::Ours,
     page,
     report::{Report, Row},
     rounds::{Compared, Manner, half},
+    shards,
     system::System,
 };
 
-/// How long a stopped leader stays so.
-const STOPPED: Duration = Duration::from_secs(3);
 /// Numbers of shards with which idle nodes are looked at.
 const IDLE_SHARDS: [u32; 3] = [64, 128, 256];
 
 /// Does all that is asked.
 ///
 /// # Errors
-/// A part failed; those before it are in the report.
+/// A part failed; those before it are in the report, and on the page.
 pub async fn run(args: Args) -> Result<()> {
     fs::create_dir_all(&args.dir).doing(args.dir.display())?;
     let work = tempfile::Builder::new().prefix("run-").tempdir_in(&args.dir).doing(args.dir.display())?;
-    let mut report = Report { machine: machine::describe(&args.dir), rows: Vec::new() };
-    let mut text = format!("Measured on {}.\n", report.machine);
+    let path = args.dir.join("report.json");
+    let mut report = Report { machine: machine::describe(&args.dir), ..Report::earlier(&path, &args.parts()) };
     let time = Duration::from_secs(if args.short { 1 } else { 3 });
     let limits = Limits::measure(work.path(), time)?;
-    text += &format!(
-        "The disk by itself, one write after the other: {} appends a second with fdatasync, {} writes over a file that is \
-         there; RocksDB {} synced puts a second.\n\n",
+    let head = head(&report.machine, &limits);
+    println!("{head}");
+    let mut done = Vec::new();
+    let ended = all(&args, &limits, work.path(), &mut report, &mut done).await;
+    report.write(&path)?;
+    if let Some(page) = &args.page {
+        page::write(page, &head, &done)?;
+    }
+    println!("{}", path.display());
+    ended
+}
+
+fn head(machine: &str, limits: &Limits) -> String {
+    format!(
+        "Measured on {machine}.\n\
+         The disk by itself, one write after the other: {} appends a second with fdatasync, {} writes over a file that is \
+         there; RocksDB {} synced puts a second.\n",
         page::grouped(limits.appends),
         page::grouped(limits.overwrites),
         page::grouped(limits.rocksdb),
-    );
-    print!("{text}");
+    )
+}
+
+/// Each part in turn; its tables are in `done` as soon as it is over.
+async fn all(
+    args: &Args,
+    limits: &Limits,
+    dir: &Path,
+    report: &mut Report,
+    done: &mut Vec<(Part, String)>,
+) -> Result<()> {
     if args.wants(Part::Loads) || args.wants(Part::Failover) {
-        let ours = Ours::start(&args.granary, &work.path().join("ours"), args.shards).await?;
-        let etcd = if args.alone { None } else { Some(Etcd::start(&args.etcd, &work.path().join("etcd")).await?) };
-        let done = beside(&args, &limits, ours, etcd, &mut report, &mut text).await;
-        report.write(&args.dir.join("report.json"))?;
-        done?;
+        let ours = Ours::start(&args.granary, &dir.join("ours"), args.shards).await?;
+        let etcd = if args.alone { None } else { Some(Etcd::start(&args.etcd, &dir.join("etcd")).await?) };
+        beside(args, limits, ours, etcd, report, done).await?;
     }
-    if args.wants(Part::Grow) {
-        text += &moving(&args, work.path(), &mut report).await?;
+    for part in args.parts() {
+        let tables = match part {
+            // Both are done.
+            Part::Loads | Part::Failover => continue,
+            Part::Grow => moving(args, dir, report).await?,
+            Part::Idle => at_rest(args, dir, report).await?,
+            Part::Growth => growth::growth(args, dir, report).await?,
+            Part::Shards => shards::shards(args, dir, report).await?,
+            Part::Memory => memory::memory(args, dir, report).await?,
+            Part::Flame => flame::flame(args, dir, report).await?,
+        };
+        println!("{tables}");
+        done.push((part, tables));
     }
-    if args.wants(Part::Idle) {
-        text += &at_rest(&args, work.path(), &mut report).await?;
-    }
-    report.write(&args.dir.join("report.json"))?;
-    if let Some(page) = &args.page {
-        page::write(page, &text)?;
-    }
-    println!("{}", args.dir.join("report.json").display());
     Ok(())
 }
 
@@ -77,13 +97,13 @@ async fn beside(
     mut ours: Ours,
     mut etcd: Option<Etcd>,
     report: &mut Report,
-    text: &mut String,
+    done: &mut Vec<(Part, String)>,
 ) -> Result<()> {
-    let done = compare(args, limits, &mut ours, etcd.as_mut(), report, text).await;
+    let ended = compare(args, limits, &mut ours, etcd.as_mut(), report, done).await;
     drop(etcd);
     // Whatever came of it: nodes in the background would go on without a directory.
     ours.end().await?;
-    done
+    ended
 }
 
 async fn compare(
@@ -92,23 +112,23 @@ async fn compare(
     ours: &mut Ours,
     etcd: Option<&mut Etcd>,
     report: &mut Report,
-    text: &mut String,
+    done: &mut Vec<(Part, String)>,
 ) -> Result<()> {
     if args.wants(Part::Loads) {
         let compared = loads(args, ours, etcd.as_deref()).await?;
         for of in &compared {
             let limit = (of.load.kind == granary_load::Kind::Put && of.load.clients == 1).then_some(limits.appends);
             let row = Row::compared(of.load.name, of.load.clients, of.unit(), of.rates());
-            report.rows.push(Row { limit, ..row });
+            report.add(Part::Loads, Row { limit, ..row });
         }
         let tables = format!("{}\n{}\n", page::loads(&compared), page::usage(&compared, 3.0));
         println!("{tables}");
-        *text += &tables;
+        done.push((Part::Loads, tables));
     }
     if args.wants(Part::Failover) {
         let table = failovers(args, ours, etcd, report).await?;
         println!("{table}");
-        *text += &table;
+        done.push((Part::Failover, table));
     }
     Ok(())
 }
@@ -155,82 +175,6 @@ async fn fill<T: granary_load::Target>(targets: &[T], manner: &Manner) -> Result
     }
 }
 
-/// What is done to the leader.
-#[derive(Clone, Copy)]
-enum Blow {
-    Kill,
-    Stop,
-    HandOver,
-}
-
-async fn strike<S: System>(system: &mut S, targets: &[S::Target], keys: &[Bytes], blow: Blow) -> Result<f64> {
-    let leader = system.leader().await?;
-    let target = targets.first().ok_or_else(|| BenchError("no target".into()))?;
-    let this = &*system;
-    let event = || async {
-        match blow {
-            Blow::Kill => signal(leader.pid, Signal::KILL),
-            Blow::Stop => signal(leader.pid, Signal::STOP),
-            Blow::HandOver => this.hand_over(&leader).await,
-        }
-    };
-    let seen = gap(target, keys, event).await;
-    if let Blow::Stop = blow {
-        tokio::time::sleep(STOPPED).await;
-        signal(leader.pid, Signal::CONT)?;
-    }
-    system.whole().await?;
-    // Leaders come back to where they are spread evenly.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    Ok(seen?.as_secs_f64() * 1000.0)
-}
-
-async fn failovers(args: &Args, ours: &mut Ours, mut etcd: Option<&mut Etcd>, report: &mut Report) -> Result<String> {
-    let mut text = String::from(
-        "| longest time without a write, ms | times | ours: median (to) | ours: p99 | etcd: median (to) | etcd: p99 | ours : etcd |\n\
-         | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
-    );
-    let keys = one_a_shard(args.shards);
-    for (name, blow) in [("failover_kill", Blow::Kill), ("failover_stop", Blow::Stop), ("transfer", Blow::HandOver)] {
-        let bar = bar(args.failovers.into(), name);
-        let (mut of_ours, mut of_etcd) = (Vec::new(), Vec::new());
-        for _ in 0..args.failovers {
-            let clients: Vec<Client> = ours.targets(1).await?;
-            of_ours.push(strike(ours, &clients, &keys, blow).await?);
-            if let Some(etcd) = etcd.as_deref_mut() {
-                let theirs = etcd.targets(1).await?;
-                of_etcd.push(strike(etcd, &theirs, &keys, blow).await?);
-            }
-            let last = |gaps: &[f64]| gaps.last().map_or("–".into(), |gap| format!("{gap:.0}"));
-            bar.set_message(format!("{name}: ours {} ms, etcd {} ms", last(&of_ours), last(&of_etcd)));
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        let ratio = ratios(&of_ours, &of_etcd);
-        let (mine, theirs) = (Spread::of(of_ours.iter().copied()), Spread::of(of_etcd.iter().copied()));
-        let shown =
-            |spread: Option<Spread>| spread.map_or("–".into(), |s| format!("{:.0} ({:.0})", s.median, s.most));
-        let p99 = |gaps: &[f64]| quantile(gaps, 0.99).map_or("–".into(), |gap| format!("{gap:.0}"));
-        let fraction = ratio.map_or("–".into(), |ratio| format!("**{:.2}**", ratio.median));
-        text += &format!(
-            "| {name} | {} | {} | {} | {} | {} | {fraction} |\n",
-            args.failovers,
-            shown(mine),
-            p99(&of_ours),
-            shown(theirs),
-            p99(&of_etcd),
-        );
-        report.rows.push(Row::compared(name, 0, "ms", (mine, theirs, ratio)));
-    }
-    Ok(text + "\n")
-}
-
-/// A key of each shard, so that it counts when any of them cannot be written.
-fn one_a_shard(shards: u32) -> Vec<Bytes> {
-    let of_shard = |range: SlotRange| (0..u32::MAX).map(granary_load::key).find(|key| range.contains(slot_of(key)));
-    (0..shards).filter_map(|shard| of_shard(SlotRange::of_shard(shard, shards))).collect()
-}
-
 async fn moving(args: &Args, dir: &Path, report: &mut Report) -> Result<String> {
     let seen = grow(&args.granary, &dir.join("grow"), args.shards, args.mib).await?;
     let [quiet, scaled, made] = seen.p99;
@@ -243,18 +187,9 @@ async fn moving(args: &Args, dir: &Path, report: &mut Report) -> Result<String> 
     for (name, seconds, p99) in rows.into_iter().chain([("cold_start", seen.cold_start, None)]) {
         let clients = p99.map_or("– | –".into(), |p99| format!("{p99:.1} | {:.1}", p99 / quiet));
         text += &format!("| {name} | {seconds:.1} | {clients} |\n");
-        report.rows.push(Row {
-            name: name.into(),
-            clients: 0,
-            ours: Some(seconds),
-            etcd: None,
-            limit: None,
-            ratio: None,
-            unit: "s".into(),
-        });
+        report.add(Part::Grow, Row::alone(name, 0, "s", seconds));
     }
-    println!("{text}");
-    Ok(text + "\n")
+    Ok(text)
 }
 
 async fn at_rest(args: &Args, dir: &Path, report: &mut Report) -> Result<String> {
@@ -276,22 +211,14 @@ async fn at_rest(args: &Args, dir: &Path, report: &mut Report) -> Result<String>
         text += &format!("| ours | {shards} | {:.2} | {:.0} |\n", seen.cpu_percent, seen.memory_mib);
         let ratio = etcd_cpu.filter(|cpu| *cpu > 0.0).map(|cpu| seen.cpu_percent / cpu);
         let name = if shards == 128 { "idle_cpu".into() } else { format!("idle_cpu_{shards}") };
-        let unit = "% of a core a member".into();
-        report.rows.push(Row {
-            name,
-            clients: 0,
-            ours: Some(seen.cpu_percent),
-            etcd: etcd_cpu,
-            limit: None,
-            ratio,
-            unit,
-        });
+        let row = Row::alone(name, 0, "% of a core a member", seen.cpu_percent);
+        report.add(Part::Idle, Row { etcd: etcd_cpu, ratio, ..row });
     }
-    println!("{text}");
-    Ok(text + "\n")
+    Ok(text)
 }
 
-fn bar(steps: u64, what: &'static str) -> ProgressBar {
+/// How far a part is.
+pub fn bar(steps: u64, what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} {msg}");
     let bar = ProgressBar::new(steps).with_message(what);
     if let Ok(style) = style { bar.with_style(style) } else { bar }

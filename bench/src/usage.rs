@@ -44,6 +44,26 @@ impl Usage {
     }
 }
 
+/// Memory of one process, with the files that it has mapped, in MiB.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Resident {
+    /// Now.
+    pub now: f64,
+    /// The most since it started.
+    pub most: f64,
+}
+
+impl Resident {
+    /// Of that process.
+    ///
+    /// # Errors
+    /// It is gone, or /proc cannot be read.
+    pub fn of(pid: u32) -> Result<Self> {
+        let status = read(pid, "status")?;
+        Ok(Self { now: field(&status, "VmRSS:")? / 1024.0, most: field(&status, "VmHWM:")? / 1024.0 })
+    }
+}
+
 fn read(pid: u32, file: &str) -> Result<String> {
     let path = format!("/proc/{pid}/{file}");
     fs::read_to_string(&path).doing(path)
@@ -78,5 +98,7 @@ mod tests {
         let used = Usage::of(&[std::process::id()]).unwrap();
         assert!(used.memory_bytes > 0.0 && used.cpu_seconds >= 0.0);
         assert!(Usage::of(&[u32::MAX]).is_err());
+        let resident = Resident::of(std::process::id()).unwrap();
+        assert!(resident.now > 1.0 && resident.most >= resident.now);
     }
 }

@@ -130,6 +130,7 @@ pub(crate) struct Group {
     data_lost: bool,
     settled_at: Option<(u64, u64)>,
     published: Option<publish::Face>,
+    /// Ticks of the store before the group's first.
     tick_offset: u64,
     /// Looked at once a heartbeat: what may be purged is worth no look at every drain.
     purge_due: bool,
@@ -155,7 +156,7 @@ impl Group {
     pub(crate) fn start(
         config: &Config,
         rng: &mut Rng,
-        now_ns: u64,
+        (now_ns, store_ticks): (u64, u64),
         (shard, replica): (ShardId, ReplicaId),
         mut recovered: Recovered,
         founding: Founding,
@@ -222,7 +223,7 @@ impl Group {
             data_lost,
             settled_at: None,
             published: None,
-            tick_offset: u64::from(shard.0) % config.heartbeat_ticks as u64,
+            tick_offset: store_ticks,
             purge_due: false,
             voters: [Vec::new(), Vec::new()],
             handing: Pauses::default(),
@@ -299,8 +300,11 @@ impl Group {
     ) -> bool {
         let stood = self.stands;
         self.turn(config, rng, now_ns, leave, out);
-        let due = (self.ticks + self.tick_offset).is_multiple_of(config.heartbeat_ticks as u64);
-        due || self.stands != stood || !self.reads_new.is_empty() || !self.gathered.is_empty() || self.node.has_ready()
+        self.is_beat(config)
+            || self.stands != stood
+            || !self.reads_new.is_empty()
+            || !self.gathered.is_empty()
+            || self.node.has_ready()
     }
 
     fn turn(&mut self, config: &Config, rng: &mut Rng, now_ns: u64, leave: Leave<'_>, out: &mut Actions) {
@@ -323,13 +327,13 @@ impl Group {
         }
         self.tick_raft(config);
         self.look(config, rng);
-        self.purge_due |= (self.ticks + self.tick_offset).is_multiple_of(config.heartbeat_ticks as u64);
+        self.purge_due |= self.is_beat(config);
         self.retry_reads(config);
         self.expire_snapshot(out);
         self.tell_removed(now_ns, out);
         if self.leads() {
             self.heard_tick = self.ticks;
-            if (self.ticks + self.tick_offset).is_multiple_of(config.heartbeat_ticks as u64) {
+            if self.is_beat(config) {
                 self.walk(leave);
             }
         } else {
@@ -362,7 +366,17 @@ impl Group {
             let timeout = self.node.raft.randomized_election_timeout() + longer;
             self.node.raft.set_randomized_election_timeout(timeout);
         }
-        self.node.tick();
+        // A new leader's first heartbeat waits for the others of its node.
+        let would_beat = self.node.raft.heartbeat_elapsed() + 1 >= config.heartbeat_ticks;
+        if !(self.leads() && would_beat && !self.is_beat(config)) {
+            self.node.tick();
+        }
+    }
+
+    /// Whether all groups of the node send their heartbeats at this tick, so that they go in the same frames: at rest, what a
+    /// frame costs is most of what a node does.
+    fn is_beat(&self, config: &Config) -> bool {
+        (self.ticks + self.tick_offset).is_multiple_of(config.heartbeat_ticks as u64)
     }
 
     /// Notices a change of term or role: timeouts are drawn anew from the store's own generator, the lease begins anew.

@@ -17,6 +17,8 @@ pub struct Store {
     config: Config,
     rng: Rng,
     groups: BTreeMap<ShardId, Group>,
+    /// Since the start.
+    ticks: u64,
     /// Groups with something to collect.
     dirty: BTreeSet<ShardId>,
     /// Groups of which something waits for entries to be applied.
@@ -42,6 +44,7 @@ impl Store {
             config,
             rng,
             groups: BTreeMap::new(),
+            ticks: 0,
             dirty: BTreeSet::new(),
             eager: BTreeSet::new(),
             held: BTreeSet::new(),
@@ -202,6 +205,7 @@ impl Store {
     }
 
     fn tick(&mut self, now_ns: u64) {
+        self.ticks += 1;
         let leave = Leave { must: self.away, slow: &self.slow };
         for (shard, group) in &mut self.groups {
             if group.tick(&self.config, &mut self.rng, now_ns, leave, &mut self.out) {
@@ -228,7 +232,7 @@ impl Store {
             tracing::error!(shard = shard.0, "a second replica of one shard was to start here: refused");
             return;
         }
-        match Group::start(&self.config, &mut self.rng, now_ns, (shard, replica), recovered, founding) {
+        match Group::start(&self.config, &mut self.rng, (now_ns, self.ticks), (shard, replica), recovered, founding) {
             Ok(group) => {
                 self.groups.insert(shard, group);
                 self.dirty.insert(shard);
