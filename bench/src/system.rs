@@ -1,13 +1,8 @@
 //! What both systems have: three members on this machine that can be driven, watched and hurt.
 
-use std::time::Duration;
-
 use granary_load::Target;
 
 use crate::{error::Result, usage::Usage};
-
-/// In which leaders come back to where they were.
-pub const SETTLE: Duration = Duration::from_secs(1);
 
 /// A member of a system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,11 +56,6 @@ pub trait System {
     /// # Errors
     /// It takes more than a minute.
     fn whole(&mut self) -> impl Future<Output = Result<()>>;
-
-    /// Waits until leaders are where they are at rest, or for a second: whichever is sooner.
-    fn settle(&self) -> impl Future<Output = ()> {
-        tokio::time::sleep(SETTLE)
-    }
 
     /// What all members have used so far.
     ///

@@ -12,8 +12,8 @@ impl Target for Client {
         match op {
             Op::Put { key, value } => self.put(key, value).await.map(|_| 1).map_err(words),
             Op::Get { key } => self.get(key).await.map(|_| 1).map_err(words),
-            Op::Batch { keys, value } => {
-                let writes = keys.into_iter().map(|key| Write::put(key, value.clone())).collect();
+            Op::Batch { rows } => {
+                let writes = rows.into_iter().map(|(key, value)| Write::put(key, value)).collect();
                 let mut written = 0;
                 for part in self.batch(writes).await.map_err(words)? {
                     part.result.map_err(words)?;

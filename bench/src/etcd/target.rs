@@ -40,11 +40,10 @@ impl Target for EtcdTarget {
                 let range = RangeRequest { key, ..RangeRequest::default() };
                 self.client().range(range).await.map(|_| 1).map_err(words)
             }
-            Op::Batch { keys, value } => {
-                let put =
-                    |key| RequestOp { request: Some(Request::RequestPut(PutRequest { key, value: value.clone() })) };
+            Op::Batch { rows } => {
+                let put = |(key, value)| RequestOp { request: Some(Request::RequestPut(PutRequest { key, value })) };
                 let mut written = 0;
-                for part in keys.chunks(MOST_OPS) {
+                for part in rows.chunks(MOST_OPS) {
                     let success: Vec<RequestOp> = part.iter().cloned().map(put).collect();
                     written += success.len() as u64;
                     self.client().txn(TxnRequest { success }).await.map_err(words)?;

@@ -17,7 +17,7 @@ use tokio::process::Command;
 use crate::{
     error::{BenchError, Doing as _, Result},
     patience::until,
-    system::{Member, SETTLE, System, metrics},
+    system::{Member, System, metrics},
 };
 pub use unary::Unary;
 
@@ -245,17 +245,6 @@ impl System for Ours {
 
     async fn whole(&mut self) -> Result<()> {
         self.ready(3, Duration::from_secs(60)).await
-    }
-
-    async fn settle(&self) {
-        let look = || async {
-            let status = self.status().map_err(|error| error.to_string())?;
-            let leaders = || status.nodes.iter().map(|node| node.leaders);
-            let spread = leaders().max().unwrap_or(0) - leaders().min().unwrap_or(0) <= 1;
-            if spread { Ok(()) } else { Err("leaders are not spread evenly".into()) }
-        };
-        // They need not be: some stay where they are when it is not worth the while.
-        let _ = until("leaders are spread", SETTLE, look).await;
     }
 }
 

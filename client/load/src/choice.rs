@@ -1,41 +1,43 @@
 //! What a client asks for next.
 
-use bytes::Bytes;
 use rand::{Rng, RngExt as _};
 
-use crate::{Kind, Op, Plan, key, keys::Keys};
+use crate::{Kind, Op, Plan, Values, key, keys::Keys};
 
 /// Chooses requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Choice {
     plan: Plan,
     keys: Keys,
-    value: Bytes,
+    values: Values,
 }
 
 impl Choice {
-    pub(crate) fn new(plan: &Plan, value: Bytes) -> Self {
-        Self { plan: plan.clone(), keys: Keys::new(plan.distribution, plan.keys), value }
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let (keys, values) = (Keys::new(plan.distribution, plan.keys), Values::new(plan.value_size));
+        Self { plan: plan.clone(), keys, values }
     }
 
     pub(crate) fn next(&self, random: &mut impl Rng) -> Op {
         let first = self.keys.pick(random);
-        let put = || Op::Put { key: key(first), value: self.value.clone() };
-        let get = || Op::Get { key: key(first) };
         match self.plan.kind {
-            Kind::Put => put(),
-            Kind::Get => get(),
-            Kind::Mixed if random.random() => put(),
-            Kind::Mixed => get(),
+            Kind::Put => self.put(first, random),
+            Kind::Get => Op::Get { key: key(first) },
+            Kind::Mixed if random.random() => self.put(first, random),
+            Kind::Mixed => Op::Get { key: key(first) },
             Kind::Batch => {
                 // Neighbours by number, which are spread over shards by their hash; none twice.
                 let count = self.plan.batch.clamp(1, self.plan.keys.max(1));
                 let at = |step: u32| ((u64::from(first) + u64::from(step)) % u64::from(self.plan.keys.max(1))) as u32;
-                Op::Batch { keys: (0..count).map(|step| key(at(step))).collect(), value: self.value.clone() }
+                Op::Batch { rows: (0..count).map(|step| (key(at(step)), self.values.draw(random))).collect() }
             }
             // From the first key on: which rows follow another one is not the same where rows lie in another order.
             Kind::Scan => Op::Scan { from: key(0), rows: self.plan.rows },
         }
+    }
+
+    fn put(&self, number: u32, random: &mut impl Rng) -> Op {
+        Op::Put { key: key(number), value: self.values.draw(random) }
     }
 }
 
@@ -61,7 +63,7 @@ mod tests {
             warm_up: Duration::ZERO,
             time: Duration::ZERO,
         };
-        let (choice, mut random) = (Choice::new(&plan, Bytes::from_static(b"abc")), StdRng::seed_from_u64(3));
+        let (choice, mut random) = (Choice::new(&plan), StdRng::seed_from_u64(3));
         (0..count).map(|_| choice.next(&mut random)).collect()
     }
 
@@ -75,9 +77,10 @@ mod tests {
     fn a_batch_has_each_key_once_and_no_more_than_there_are() {
         for (keys, wanted) in [(1_000, 64), (20, 20), (1, 1)] {
             for op in next(Kind::Batch, keys, 50) {
-                let Op::Batch { keys, value } = op else { panic!("{op:?}") };
-                assert_eq!((keys.len(), &value[..]), (wanted, &b"abc"[..]));
-                assert_eq!(keys.into_iter().collect::<BTreeSet<_>>().len(), wanted);
+                let Op::Batch { rows } = op else { panic!("{op:?}") };
+                assert!(rows.iter().all(|(_, value)| value.len() == 3));
+                assert_eq!(rows.len(), wanted);
+                assert_eq!(rows.into_iter().map(|(key, _)| key).collect::<BTreeSet<_>>().len(), wanted);
             }
         }
     }

@@ -13,9 +13,11 @@ mod recorder;
 mod run;
 mod schedule;
 mod target;
+mod values;
 
 pub use keys::{Distribution, PREFIX, key};
 pub use outcome::Outcome;
 pub use plan::{Kind, Plan};
 pub use run::{Seen, fill, run};
 pub use target::{Op, Target};
+pub use values::Values;

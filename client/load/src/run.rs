@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::{Op, Outcome, Plan, Target, choice::Choice, key, recorder::Recorder, schedule::Schedule};
+use crate::{Op, Outcome, Plan, Target, Values, choice::Choice, key, recorder::Recorder, schedule::Schedule};
 
 /// Keys of one batch while keys are filled in.
 const FILL: u32 = 512;
@@ -28,10 +27,11 @@ pub struct Seen {
 /// # Errors
 /// The words of the first request that failed.
 pub async fn fill<T: Target>(target: &T, plan: &Plan, mut seen: impl FnMut(u32)) -> Result<(), String> {
-    let value = value(plan);
+    let values = Values::new(plan.value_size);
     for first in (0..plan.keys).step_by(FILL as usize) {
         let last = plan.keys.min(first.saturating_add(FILL));
-        target.ask(Op::Batch { keys: (first..last).map(key).collect(), value: value.clone() }).await?;
+        let rows = (first..last).map(|number| (key(number), values.any())).collect();
+        target.ask(Op::Batch { rows }).await?;
         seen(last);
     }
     Ok(())
@@ -47,7 +47,7 @@ pub async fn run<T: Target>(targets: &[T], plan: &Plan, mut seen: impl FnMut(See
     let measured_from = begin + plan.warm_up;
     let schedule = Arc::new(Schedule::new(begin, plan.warm_up + plan.time, plan.rate));
     let recorder = Arc::new(Recorder::new());
-    let choice = Arc::new(Choice::new(plan, value(plan)));
+    let choice = Arc::new(Choice::new(plan));
     let mut clients = tokio::task::JoinSet::new();
     for (number, target) in (0..plan.clients as usize).zip(targets.iter().cycle()) {
         let client = Client { number, target: target.clone(), choice: choice.clone(), measured_from };
@@ -75,11 +75,6 @@ pub async fn run<T: Target>(targets: &[T], plan: &Plan, mut seen: impl FnMut(See
     let (latencies, keys, errors) = recorder.total();
     let seconds = measured_from.elapsed().as_secs_f64();
     Ok(Outcome { latencies, keys, seconds, errors, unsent: schedule.unsent() })
-}
-
-/// The same for all keys: making it anew each time would be measured too. Random, so that nobody can compress it.
-fn value(plan: &Plan) -> Bytes {
-    (0..plan.value_size).map(|_| rand::random::<u8>()).collect()
 }
 
 struct Client<T> {
@@ -124,7 +119,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(if still { 1_000 } else { 1 })).await;
             match op {
                 _ if self.fails => Err("it is full".into()),
-                Op::Batch { keys, .. } => Ok(keys.len() as u64),
+                Op::Batch { rows } => Ok(rows.len() as u64),
                 _ => Ok(1),
             }
         }

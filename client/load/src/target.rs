@@ -19,10 +19,8 @@ pub enum Op {
     },
     /// Make keys hold a value each; not as one transaction.
     Batch {
-        /// The keys, each once.
-        keys: Vec<Bytes>,
-        /// The value of each.
-        value: Bytes,
+        /// The keys, each once, and the value of each.
+        rows: Vec<(Bytes, Bytes)>,
     },
     /// Read rows from a key on, in the order in which the system has them.
     Scan {

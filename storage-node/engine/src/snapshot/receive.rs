@@ -20,6 +20,9 @@ use super::{
 };
 use crate::{FileError, files};
 
+/// Bytes of a file that go to the disk at once.
+const SYNC_EVERY: u64 = 1 << 20;
+
 /// A snapshot that is coming in. Dropped before its end, it leaves nothing.
 #[derive(Debug)]
 pub struct Incoming {
@@ -100,6 +103,10 @@ impl Incoming {
         };
         file.write_all(data).map_err(FileError::at("write", &path))?;
         self.offset += data.len() as u64;
+        // Not all at the end: syncs of the log, for which clients wait, would stand behind it.
+        if self.offset / SYNC_EVERY != (self.offset - data.len() as u64) / SYNC_EVERY {
+            file.sync_data().map_err(FileError::at("sync", &path))?;
+        }
         self.checksum = crc32c::crc32c_append(self.checksum, data);
         Ok(())
     }
