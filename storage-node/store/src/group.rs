@@ -34,6 +34,12 @@ use crate::{
     standstill::{Stands, Standstill},
 };
 
+/// For so long a replica that asks whether it would be voted for does not answer the same question of one that it outranks:
+/// as long as the answers to its own may take.
+const OUTRANKS_NS: u64 = 10_000_000;
+/// Ticks behind its first question at which a replica asks again, within one timeout: whoever heard the leader a moment later
+/// does not answer yet.
+const ASKS_AGAIN: [u64; 2] = [2, 5];
 /// How often a candidate at most doubles the time for which it waits for its votes.
 const MAX_DOUBLINGS: u32 = 3;
 
@@ -140,6 +146,10 @@ pub(crate) struct Group {
     handing: Pauses,
     /// Tick of the last hand-over.
     handed_over_at: u64,
+    /// When it last asked whether it would be voted for.
+    asked_at_ns: u64,
+    /// Tick at which it began to ask, with this timeout.
+    asking_since: u64,
     /// Ticks that a candidate has waited for its own vote to be synced.
     vote_ticks: usize,
     standstill: Standstill,
@@ -228,6 +238,8 @@ impl Group {
             voters: [Vec::new(), Vec::new()],
             handing: Pauses::default(),
             handed_over_at: 0,
+            asked_at_ns: 0,
+            asking_since: 0,
             vote_ticks: 0,
             standstill: Standstill::default(),
             stands: Stands::No,
@@ -325,7 +337,7 @@ impl Group {
             self.ask_when_unheard(now_ns, out);
             return;
         }
-        self.tick_raft(config);
+        self.tick_raft(config, now_ns);
         self.look(config, rng);
         self.purge_due |= self.is_beat(config);
         self.retry_reads(config);
@@ -350,7 +362,7 @@ impl Group {
         }
     }
 
-    fn tick_raft(&mut self, config: &Config) {
+    fn tick_raft(&mut self, config: &Config, now_ns: u64) {
         // A voter that became the only one while writes are on their way would lead without having them on disk.
         if self.is_sole_voter() && !self.leads() && !self.unpersisted.is_empty() {
             return;
@@ -368,9 +380,30 @@ impl Group {
         }
         // A new leader's first heartbeat waits for the others of its node.
         let would_beat = self.node.raft.heartbeat_elapsed() + 1 >= config.heartbeat_ticks;
-        if !(self.leads() && would_beat && !self.is_beat(config)) {
-            self.node.tick();
+        if self.leads() && would_beat && !self.is_beat(config) {
+            return;
         }
+        self.node.tick();
+        let asks = self.node.raft.state == StateRole::PreCandidate && self.node.raft.promotable();
+        if asks && self.node.raft.election_elapsed == 0 {
+            (self.asking_since, self.asked_at_ns) = (self.ticks, now_ns);
+        } else if asks && ASKS_AGAIN.contains(&(self.ticks - self.asking_since)) && self.node.campaign().is_ok() {
+            self.asked_at_ns = now_ns;
+        }
+    }
+
+    /// Two replicas that ask at the same moment whether they would be voted for would each be told yes, vote for themselves,
+    /// and wait for another timeout. So the one with the higher id does not answer the other; not for long, as it may be the
+    /// one that cannot win.
+    fn outranks(&self, question: &Message, now_ns: u64) -> bool {
+        let raft = &self.node.raft;
+        let (own, theirs) = (self.last_position(), (question.log_term, question.index));
+        question.get_msg_type() == MessageType::MsgRequestPreVote
+            && raft.state == StateRole::PreCandidate
+            && now_ns <= self.asked_at_ns + OUTRANKS_NS
+            && self.replica.0 > question.from
+            && question.term <= raft.term + 1
+            && (own.term, own.index) >= theirs
     }
 
     /// Whether all groups of the node send their heartbeats at this tick, so that they go in the same frames: at rest, what a
@@ -433,6 +466,9 @@ impl Group {
             return;
         };
         let kind = body.get_msg_type();
+        if self.outranks(&body, now_ns) {
+            return;
+        }
         if self.is_unfit(&body) || self.shows_lost_log(&body, out) {
             return;
         }
