@@ -112,7 +112,7 @@ async fn keys_written_over_and_deleted_again_and_again_take_no_more_memory_or_di
     let most = |sizes: &[(u64, u64)], of: fn(&(u64, u64)) -> u64| sizes.iter().map(of).max().unwrap();
     for (what, of) in [("memory", (|size| size.0) as fn(&(u64, u64)) -> u64), ("disk", |size| size.1)] {
         let (before, after) = (most(early, of), most(late, of));
-        // The stores' memtables and logs fill up once: 96 MiB each.
+        // The stores' memtables and logs fill up once: 64 MiB each.
         assert!(after < before * 5 / 4 + 192 * MIB, "{what}: {} MiB, then {} MiB", before / MIB, after / MIB);
     }
 }

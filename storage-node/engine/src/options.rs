@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, Options, WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, Env, Options, WriteBufferManager, WriteOptions,
 };
 
 use crate::{EngineError, StoreKind};
@@ -27,8 +27,8 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             block_cache_bytes: 64 << 20,
-            data_memtable_bytes: 96 << 20,
-            raft_memtable_bytes: 96 << 20,
+            data_memtable_bytes: 64 << 20,
+            raft_memtable_bytes: 64 << 20,
             info_log_bytes: 4 << 20,
             background_jobs: 2,
         }
@@ -67,6 +67,11 @@ impl EngineOptions {
         options.set_write_buffer_size(memtable_bytes / MEMTABLES as usize);
         options.set_max_write_buffer_number(MEMTABLES);
         options.set_max_background_jobs(self.background_jobs);
+        // Merges of tables can wait, clients cannot. One pool of threads serves all stores of the process.
+        if let Ok(mut env) = Env::new() {
+            env.lower_thread_pool_cpu_priority();
+            options.set_env(&env);
+        }
         // Each store has one writing thread: what helps several to share costs one alone.
         options.set_allow_concurrent_memtable_write(false);
         options.set_enable_write_thread_adaptive_yield(false);

@@ -22,6 +22,9 @@ use prost::Message as _;
 
 use super::{StoreInput, fatal::fatal, meters::Meters};
 
+/// What its thread yields to the others of this machine, of -20 to 19.
+const NICE: i32 = 10;
+
 /// What the worker is asked. Bounded: a group has at most one snapshot and 16 fetches under way.
 pub(crate) enum Job {
     Fetch(Fetch),
@@ -58,6 +61,10 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn run(&self, jobs: &Receiver<Job>) {
+        // Nobody waits for its work as clients wait for that of the others. On Linux this is of the calling thread alone.
+        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+            tracing::debug!(%error, "the worker keeps its priority");
+        }
         for job in jobs {
             self.meters.worker.begin();
             let event = self.work(job);
