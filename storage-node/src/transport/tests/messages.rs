@@ -164,11 +164,11 @@ async fn a_node_that_leaders_shall_leave_says_so_with_each_frame_until_they_may_
     assert_eq!(node.inbound.peers.slow_nodes(), []);
     ours.set_slow_here(true);
     send(&streams, Lane::Heartbeats, 2..=2);
-    let (_, given) = given.until(1).await;
+    let (_, given) = given.until(2).await;
     assert_eq!(node.inbound.peers.slow_nodes(), [NodeId(1)]);
     ours.set_slow_here(false);
     send(&streams, Lane::Heartbeats, 3..=3);
-    given.until(1).await;
+    given.until(3).await;
     assert_eq!(node.inbound.peers.slow_nodes(), []);
 }
 

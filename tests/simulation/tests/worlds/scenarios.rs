@@ -212,10 +212,10 @@ fn a_learner_that_was_put_out_before_anybody_told_of_it_comes_again_with_another
         world.borrow_mut().network.cut.insert((leads, meta));
         let added = World::run_until(&world, 2 * SECOND, |world| nodes(world, leads, shard).len() == 4).is_some();
         world.borrow_mut().crash(leads, false);
-        World::run_for(&world, 5 * SECOND);
+        let put = |world: &mut World| leader_of(world, shard) == Some(heir) && nodes(world, heir, shard) == before;
+        let put = World::run_until(&world, 5 * SECOND, put).is_some();
         {
             let mut world = world.borrow_mut();
-            let put = leader_of(&world, shard) == Some(heir) && nodes(&world, heir, shard) == before;
             put_out += u32::from(added && put);
             world.network.cut.clear();
             world.start(leads);
