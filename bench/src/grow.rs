@@ -22,6 +22,8 @@ const VALUE: u32 = 1024;
 const RATE: u32 = 1_000;
 /// How long clients are watched before anything moves.
 const QUIET: Duration = Duration::from_secs(10);
+/// How long the merges of tables that a fill leaves behind may take, before clients are watched.
+const SETTLES: Duration = Duration::from_secs(20);
 /// Longest wait for a step.
 const LIMIT: Duration = Duration::from_secs(900);
 
@@ -56,6 +58,7 @@ async fn moved(ours: &Ours, mib: u64) -> Result<Grown> {
     let clients = ours.targets(1).await?;
     let first = clients.first().ok_or_else(|| BenchError("no client".into()))?;
     granary_load::fill(first, &plan(keys, QUIET), |_| ()).await.map_err(BenchError)?;
+    tokio::time::sleep(SETTLES).await;
     let quiet = granary_load::run(&clients, &plan(keys, QUIET), |_| ()).await.map_err(BenchError)?;
 
     ours.ask_for(5)?;
