@@ -67,7 +67,8 @@ impl EngineOptions {
         options.set_write_buffer_size(memtable_bytes / MEMTABLES as usize);
         options.set_max_write_buffer_number(MEMTABLES);
         options.set_max_background_jobs(self.background_jobs);
-        // Merges of tables can wait, clients cannot. One pool of threads serves all stores of the process.
+        // Merges of tables can wait, clients cannot. One pool of threads serves all stores of the process. Where it
+        // cannot be had, they only do not wait.
         if let Ok(mut env) = Env::new() {
             env.lower_thread_pool_cpu_priority();
             options.set_env(&env);

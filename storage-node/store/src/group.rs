@@ -429,9 +429,8 @@ impl Group {
         self.draw_timeout(config, rng);
     }
 
-    /// Who is reluctant draws a later moment. Who has failed before waits twice as long each
-    /// time, a candidate for its votes and anyone before the next campaign: votes are behind two syncs, one behind the other,
-    /// and where those take longer than an election timeout, nobody would ever be elected (HAZARDS H13). Such syncs also make
+    /// Who is reluctant draws a later moment. Who has failed before waits twice as long each time, a candidate for its votes and
+    /// anyone before the next campaign: votes are behind two syncs, one behind the other, and where those take longer than an election timeout, nobody would ever be elected (HAZARDS H13). Such syncs also make
     /// candidates of all replicas at the same moment, so that the range doubles too.
     fn draw_timeout(&mut self, config: &Config, rng: &mut Rng) {
         let (first, latest) = (config.election_ticks, config.max_election_ticks);
