@@ -88,9 +88,18 @@ fn retire(view: &View<'_>, plan: &mut Plan) {
 
 /// Places beyond what is missing, whose disks are not known: they may hold something, so they stay until that is known.
 fn await_spare(view: &View<'_>, plan: &mut Plan) {
-    let unknown = |place: &&&Place| place.disk.fresh().is_none();
-    let spare: Vec<_> =
-        view.free_places().iter().skip(view.missing()).filter(unknown).map(|place| place.name.clone()).collect();
+    let unknown = |place: &&Place| place.disk.fresh().is_none();
+    let named = |name: &str| view.cluster.nodes.iter().any(|node| node.name == name);
+    // What was a node's until it was removed, or was seen to be gone, is no place for a new one.
+    let left = view.observed.places.iter().filter(|place| match place.disk.known() {
+        Some(Disk::Gone) => !named(&place.name),
+        Some(Disk::Member { cluster_id, node_id }) => {
+            *cluster_id == view.cluster.cluster_id && !view.is_member(*node_id) && !named(&place.name)
+        }
+        Some(Disk::Blank { .. }) | None => false,
+    });
+    let surplus = view.free_places().into_iter().skip(view.missing());
+    let spare: Vec<_> = surplus.chain(left).filter(unknown).map(|place| place.name.clone()).collect();
     if !spare.is_empty() {
         let message = format!(
             "{} more than needed, kept until it is known what the disk of {} holds",

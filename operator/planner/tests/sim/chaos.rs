@@ -91,6 +91,7 @@ impl World {
     pub fn restless_round(&mut self) {
         let seen = self.blurred();
         let mut plan = self.plan_from(&seen);
+        self.notice_losses(&seen);
         if self.chance(20) {
             self.cut(&mut plan);
         }

@@ -18,6 +18,9 @@ use stops::Stops;
 pub const ID: &str = "c0";
 /// ms that pass in a round.
 const ROUND_MS: u64 = 10_000;
+/// ms of silence from which a node gets nothing new, as the planner has it: what others get meanwhile may be too much for
+/// them once it is back.
+const SILENT_MS: u64 = 10_000;
 /// Rounds within which every world has to settle.
 const ROUNDS: usize = 2000;
 /// Rounds that a failure prints.
@@ -50,6 +53,10 @@ pub struct World {
     /// (shard, node) that targets gained and lost since the wish or the world last changed: nothing may be in both.
     gained: BTreeSet<(u32, u64)>,
     lost: BTreeSet<(u32, u64)>,
+    /// Disks (by place) of nodes nobody hears that an operator has seen to be gone or empty: until then it knows less.
+    seen_lost: BTreeSet<u32>,
+    /// How often that was.
+    eras: usize,
     /// Nodes whose drain began since then: none may be cancelled.
     drained: BTreeSet<u64>,
     next_node: u64,
@@ -86,6 +93,8 @@ impl World {
             tamper: None,
             gained: BTreeSet::new(),
             lost: BTreeSet::new(),
+            seen_lost: BTreeSet::new(),
+            eras: 0,
             drained: BTreeSet::new(),
             next_node: 1,
             seed: seed | 1,
@@ -107,8 +116,23 @@ impl World {
         self.members_changed();
     }
 
+    /// Who sees for the first time that a silent node's disk is lost has a reason to undo what it did before; who sees
+    /// it again after a look that told nothing has none.
+    pub(super) fn notice_losses(&mut self, seen: &Observed) {
+        let lost = |place: &&Place| matches!(place.disk, Seen::Fresh(Disk::Gone | Disk::Blank { .. }));
+        let now: Vec<(u32, &str)> = seen.places.iter().filter(lost).map(|p| (p.index, p.name.as_str())).collect();
+        let nodes = seen.cluster.known().map(|cluster| cluster.nodes.as_slice()).unwrap_or_default();
+        let silent = |name: &str| nodes.iter().any(|node| node.name == name && self.dead.contains(&node.id));
+        let now: BTreeSet<u32> = now.into_iter().filter(|(_, name)| silent(name)).map(|(index, _)| index).collect();
+        if !now.is_subset(&self.seen_lost) {
+            self.members_changed();
+            self.seen_lost.extend(now);
+        }
+    }
+
     /// Replicas may be moved again for a reason.
     fn members_changed(&mut self) {
+        self.eras += 1;
         self.gained.clear();
         self.lost.clear();
     }
@@ -163,6 +187,7 @@ impl World {
                 return;
             }
             last = plan.render();
+            self.notice_losses(&self.observed.clone());
             self.apply(&plan);
             self.pass();
         }
@@ -174,8 +199,13 @@ impl World {
             self.history.pop_front();
         }
         self.history.push_back((plan.clone(), self.observed.clone()));
+        let eras = self.eras;
         for planned in &plan.steps {
             self.step(&planned.step);
+        }
+        // The steps behind a change were planned before it.
+        if self.eras != eras {
+            self.members_changed();
         }
     }
 
@@ -274,10 +304,14 @@ impl World {
         let shard = &mut self.cluster().shards[id as usize];
         let refused = |node: &u64| Some(*node) == reserved && !shard.replicas.iter().any(|r| r.node == *node);
         assert!(!change.nodes.iter().any(refused), "shard {id} goes to a node that is to stop");
+        let held: Vec<u64> = shard.replicas.iter().map(|replica| replica.node).collect();
         let before = std::mem::replace(&mut shard.target, change.nodes.clone());
         for node in change.nodes.iter().copied().filter(|node| !before.contains(node)) {
             assert!(!self.lost.contains(&(id, node)), "shard {id} goes back to node {node}, with nothing changed");
-            self.gained.insert((id, node));
+            // What is turned back before it was left has moved nowhere, and frees whom it was on the way to.
+            if !held.contains(&node) {
+                self.gained.insert((id, node));
+            }
             self.moved += usize::from(id != 0);
         }
         for node in before.into_iter().filter(|node| !change.nodes.contains(node)) {
@@ -306,6 +340,7 @@ impl World {
         assert!(!member, "the place of a member was retired: {place:?}");
         self.observed.places.retain(|place| place.index != index);
         self.stops.stuck.remove(&index);
+        self.seen_lost.remove(&index);
         if self.stops.keeps {
             self.observed.taken.push(index);
         }
@@ -366,13 +401,16 @@ impl World {
         }
         let dead = self.dead.clone();
         let limit = self.desired.replace_after_ms.unwrap_or(u64::MAX);
-        let mut lost = false;
+        let (mut lost, mut silent) = (false, false);
         for node in self.cluster().nodes.iter_mut().filter(|node| dead.contains(&node.id)) {
             node.silent_for_ms += ROUND_MS;
             lost |= (limit..limit.saturating_add(ROUND_MS)).contains(&node.silent_for_ms);
+            silent |= (SILENT_MS..SILENT_MS + ROUND_MS).contains(&node.silent_for_ms);
         }
         if lost {
             self.new_era();
+        } else if silent {
+            self.members_changed();
         }
         for at in 0..self.cluster().shards.len() {
             if self.chance(70) {
@@ -412,13 +450,16 @@ impl World {
     pub fn wipe(&mut self, node: u64) {
         self.silence(node, 5_000);
         let index = self.place_of(node).expect("place").index;
+        self.seen_lost.remove(&index);
         self.place(index).disk = self.blank(index);
     }
 
     /// The node's disk is gone: its process waits for one that never comes.
     pub fn lose(&mut self, node: u64) {
         self.silence(node, 5_000);
-        let place = self.place_of(node).expect("place");
+        let index = self.place_of(node).expect("place").index;
+        self.seen_lost.remove(&index);
+        let place = self.place(index);
         (place.process, place.disk) = (Seen::Fresh(Process::Starting), Seen::Fresh(Disk::Gone));
     }
 

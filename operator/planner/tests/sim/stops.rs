@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use granary_planner::observed::*;
 use granary_planner::safety;
 
-use super::{World, group};
+use super::{SILENT_MS, World, group};
 
 /// Rounds that a reservation and a lease hold, as long as on real nodes.
 const HELD_ROUNDS: u32 = 6;
@@ -165,8 +165,11 @@ impl World {
                 self.dead.remove(&node_id);
                 let limit = self.desired.replace_after_ms.unwrap_or(u64::MAX);
                 let nodes = self.observed.cluster.fresh().map(|cluster| &cluster.nodes);
-                if nodes.is_some_and(|nodes| nodes.iter().any(|n| n.id == node_id && n.silent_for_ms >= limit)) {
+                let silent = nodes.and_then(|nodes| nodes.iter().find(|n| n.id == node_id)).map(|n| n.silent_for_ms);
+                if silent >= Some(limit) {
                     self.new_era();
+                } else if silent >= Some(SILENT_MS) {
+                    self.members_changed();
                 }
                 if self.observed.cluster.fresh().is_some() {
                     self.cluster().nodes.iter_mut().filter(|n| n.id == node_id).for_each(|n| n.silent_for_ms = 0);
