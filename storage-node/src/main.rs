@@ -1,6 +1,6 @@
 //! The program: reads the options, begins to log, and runs the node until it is asked to stop.
 
-use std::{backtrace::Backtrace, error::Error, panic};
+use std::{backtrace::Backtrace, error::Error, io, panic};
 
 use clap::Parser as _;
 use granary_node::{
@@ -9,12 +9,13 @@ use granary_node::{
     options::Options,
     telemetry,
 };
+use tokio::runtime::{Builder, Runtime};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Threads for connections and requests; the store has its own.
-const WORKERS: usize = 2;
+/// Threads for clients' connections and requests: one for two cores, as store, log and applier have their own, at most.
+const MOST_REQUEST_WORKERS: usize = 4;
 /// Threads for what may wait for the disk, such as pages of scans; more of it waits its turn.
 const BLOCKING_THREADS: usize = 64;
 
@@ -33,15 +34,24 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
     options.validate()?;
     telemetry::start(options.log_format)?;
     abort_on_panic();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .max_blocking_threads(BLOCKING_THREADS)
-        .enable_all()
-        .build()?;
-    let outcome = runtime.block_on(node::run(options));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let requests = runtime("requests", (cores / 2).clamp(1, MOST_REQUEST_WORKERS))?;
+    // What nodes say to each other waits behind no client's read from the disk.
+    let peers = runtime("peers", 1)?;
+    let outcome = requests.block_on(node::run(options, peers.handle().clone()));
     // Whatever still runs there ends with the process.
-    runtime.shutdown_background();
+    peers.shutdown_background();
+    requests.shutdown_background();
     Ok(outcome?)
+}
+
+fn runtime(name: &str, workers: usize) -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(workers)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name(name)
+        .enable_all()
+        .build()
 }
 
 /// A panic is a broken invariant. The node ends at once, so that nothing goes on upon it, and starts again from its disk.

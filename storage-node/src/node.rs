@@ -17,6 +17,7 @@ use std::{
 };
 
 use granary_engine::{Disk, DiskError, Remade};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -98,6 +99,10 @@ pub struct Node {
     pub options: Arc<Options>,
     /// Random UUID of this disk.
     pub uuid: String,
+    /// Runs what clients ask, and whatever is not the peers'.
+    requests: Handle,
+    /// Runs what nodes say to each other.
+    peers: Handle,
     /// Who has caught up once since the start.
     pub readiness: Readiness,
     /// Cancelled when leaders are away and the node takes no more calls.
@@ -119,10 +124,12 @@ pub struct Node {
 }
 
 impl Node {
-    fn new(options: Arc<Options>, disk: Disk) -> Arc<Self> {
+    fn new(options: Arc<Options>, disk: Disk, peers: Handle) -> Arc<Self> {
         Arc::new(Self {
             options,
             uuid: disk.uuid().to_owned(),
+            requests: Handle::current(),
+            peers,
             readiness: Readiness::default(),
             stopping: CancellationToken::new(),
             restart: CancellationToken::new(),

@@ -103,6 +103,8 @@ impl Node {
         incarnation: u64,
         founding: Option<&MetaState>,
     ) -> Result<(), NodeError> {
+        // A join comes in by the port for nodes.
+        let _requests = self.requests.enter();
         let options = self.options.clone();
         let identity = stores.identity.clone();
         let prepared = tokio::task::block_in_place(|| drivers::start(stores.clone(), settings(&options, &identity)))?;
@@ -120,7 +122,7 @@ impl Node {
         let peers =
             Peers::new(own, options.seeds.clone(), map.clone(), prepared.incarnations.clone(), Box::new(persist));
         let limits = transport_limits(&options);
-        let streams = Streams::new(peers.clone(), limits);
+        let streams = Streams::new(peers.clone(), limits, self.peers.clone());
         let inbox = prepared.inbox.clone();
         let drivers = Arc::new(prepared.run(streams.clone(), founding)?);
         streams.attach(drivers.store.clone());

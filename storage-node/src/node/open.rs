@@ -6,6 +6,7 @@ use std::{
 };
 
 use granary_engine::{Disk, DiskError, DiskLock, DiskSpace, EngineOptions};
+use tokio::runtime::Handle;
 
 use super::{
     Node, NodeError,
@@ -24,7 +25,7 @@ const TRY_ANYWAY: (Duration, Duration) = (Duration::from_secs(5), Duration::from
 const SAY_AGAIN: Duration = Duration::from_secs(30);
 
 /// The node, blank or a member whose drivers run.
-pub(super) async fn open(options: Arc<Options>, starting: &Starting) -> Result<Arc<Node>, NodeError> {
+pub(super) async fn open(options: Arc<Options>, starting: &Starting, peers: Handle) -> Result<Arc<Node>, NodeError> {
     let lock = Arc::new(take_lock(&options, starting).await?);
     let disk = open_disk(&options, &lock, starting).await?;
     starting.at(Stage::Recovers);
@@ -39,7 +40,7 @@ pub(super) async fn open(options: Arc<Options>, starting: &Starting) -> Result<A
             "data/ was damaged and is made anew"
         );
     }
-    let node = Node::new(options, disk);
+    let node = Node::new(options, disk, peers);
     if let Some(stores) = stores {
         let (id, cluster) = (stores.identity.node_id, stores.identity.cluster_id.clone());
         tracing::info!(node = id, cluster, incarnation, "a member starts");

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    runtime::Handle,
+};
 
 use super::{
     Node, NodeError, open,
@@ -20,11 +23,11 @@ use crate::{
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Runs a node until SIGTERM or SIGINT.
+/// Runs a node until SIGTERM or SIGINT. Clients are served by the runtime that this is called in, other nodes by `peers`.
 ///
 /// # Errors
 /// When the directory, a store or a port cannot be used: nothing but probes was served then.
-pub async fn run(options: Options) -> Result<(), NodeError> {
+pub async fn run(options: Options, peers: Handle) -> Result<(), NodeError> {
     let signals = Signals::new().map_err(|source| NodeError::Io { what: "waiting for signals", source })?;
     // Taken now, so that a port that is not free is told at once; until the node can serve, connections are refused.
     let kv = Port::take("kv-listen", options.kv_listen)?;
@@ -42,7 +45,7 @@ pub async fn run(options: Options) -> Result<(), NodeError> {
     };
     let http_server = tokio::spawn(http::serve(probes, pages, std::future::pending()));
     let at_start = starting.clone();
-    let mut opened = tokio::spawn(async move { open::open(options, &at_start).await });
+    let mut opened = tokio::spawn(async move { open::open(options, &at_start, peers).await });
     let node = tokio::select! {
         opened = &mut opened => opened.map_err(|error| NodeError::Io { what: "starting", source: error.into() })??,
         () = signals.asked() => {
@@ -71,7 +74,7 @@ async fn serve(
     // the kv port takes no new calls; the peer port stays until the goodbye is said.
     let closing = tokio_util::sync::CancellationToken::new();
     let kv_server = tokio::spawn(grpc::serve(kv_router, kv, node.stopping.clone().cancelled_owned()));
-    let peer_server = tokio::spawn(grpc::serve(peer_router, peer, closing.clone().cancelled_owned()));
+    let peer_server = node.peers.spawn(grpc::serve(peer_router, peer, closing.clone().cancelled_owned()));
     let health = tokio::spawn(stop::report_health(node.clone(), reporter));
     tokio::select! {
         () = signals.asked() => {}

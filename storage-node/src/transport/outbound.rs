@@ -50,10 +50,9 @@ struct LaneStream {
 }
 
 impl Streams {
-    /// Made before the drivers, which send through it. Streams are opened when there is something to send. Must be called
-    /// inside the tokio runtime that shall run them.
-    pub fn new(peers: Arc<Peers>, limits: Limits) -> Arc<Self> {
-        let runtime = Handle::current();
+    /// Made before the drivers, which send through it. Streams are opened when there is something to send, and
+    /// run in `runtime`.
+    pub fn new(peers: Arc<Peers>, limits: Limits, runtime: Handle) -> Arc<Self> {
         Arc::new(Self {
             unreachable: Arc::new(Unreachable::new(runtime.clone())),
             snapshots: Arc::new(SnapshotSender::new(peers.clone(), &limits)),

@@ -40,7 +40,8 @@ fn sending_peers(address: std::net::SocketAddr) -> Arc<Peers> {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_of_a_lane_arrive_once_and_in_order() {
     let (address, _node, given, _server) = receiver().await;
-    let streams = Streams::new(sending_peers(address), Limits { frame_bytes: 1000, ..Limits::default() });
+    let streams =
+        Streams::new(sending_peers(address), Limits { frame_bytes: 1000, ..Limits::default() }, Handle::current());
     for number in 1..=2000 {
         send(&streams, Lane::Appends, number..=number);
     }
@@ -76,7 +77,8 @@ async fn proxy(to: std::net::SocketAddr) -> (std::net::SocketAddr, mpsc::Sender<
 async fn a_broken_stream_loses_messages_but_never_repeats_or_reorders_them_and_the_store_is_told() {
     let (address, _node, given, _server) = receiver().await;
     let (through, cut, _proxy) = proxy(address).await;
-    let streams = Streams::new(sending_peers(through), Limits { frame_bytes: 1000, ..Limits::default() });
+    let streams =
+        Streams::new(sending_peers(through), Limits { frame_bytes: 1000, ..Limits::default() }, Handle::current());
     let (handle, told) = store();
     streams.attach(handle);
     send(&streams, Lane::Appends, 1..=1000);
@@ -95,7 +97,7 @@ async fn a_broken_stream_loses_messages_but_never_repeats_or_reorders_them_and_t
 async fn a_process_whose_connections_were_cut_may_be_followed_by_its_next_start_at_once() {
     let (address, node, given, _server) = receiver().await;
     let (through, _cut, proxy) = proxy(address).await;
-    let streams = Streams::new(sending_peers(through), Limits::default());
+    let streams = Streams::new(sending_peers(through), Limits::default(), Handle::current());
     send(&streams, Lane::Appends, 1..=1);
     let (_, _given) = given.until(1).await;
     let theirs = node.inbound.peers.clone();
@@ -113,7 +115,7 @@ async fn a_node_to_which_a_stream_broke_may_be_followed_by_its_next_start_at_onc
     let (node, given) = TestNode::new(peers(sender_at(2, through), Vec::new(), map_of(&[])));
     let _server = serve(listener, node.inbound.clone());
     let ours = sending_peers(through);
-    let streams = Streams::new(ours.clone(), Limits::default());
+    let streams = Streams::new(ours.clone(), Limits::default(), Handle::current());
     assert_eq!(ours.admit(&sender_at(2, through)), Ok(()));
     send(&streams, Lane::Appends, 1..=1);
     let (_, _given) = given.until(1).await;
@@ -128,7 +130,8 @@ async fn a_node_to_which_a_stream_broke_may_be_followed_by_its_next_start_at_onc
 async fn a_full_queue_drops_messages_and_tells_the_store() {
     // Takes connections, and never reads.
     let (_listener, address) = listen().await;
-    let streams = Streams::new(sending_peers(address), Limits { append_bytes: 1, ..Limits::default() });
+    let streams =
+        Streams::new(sending_peers(address), Limits { append_bytes: 1, ..Limits::default() }, Handle::current());
     let (handle, told) = store();
     streams.attach(handle);
     send(&streams, Lane::Appends, 1..=100);
@@ -158,7 +161,7 @@ async fn a_store_is_told_of_an_unreachable_node_ten_times_a_second_and_of_the_la
 async fn a_node_that_leaders_shall_leave_says_so_with_each_frame_until_they_may_come_back() {
     let (address, node, given, _server) = receiver().await;
     let ours = sending_peers(address);
-    let streams = Streams::new(ours.clone(), Limits::default());
+    let streams = Streams::new(ours.clone(), Limits::default(), Handle::current());
     send(&streams, Lane::Heartbeats, 1..=1);
     let (_, given) = given.until(1).await;
     assert_eq!(node.inbound.peers.slow_nodes(), []);

@@ -17,7 +17,7 @@ use granary_proto::{
 use granary_store::SendSnapshot;
 use prost::Message as _;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 use tonic::{Code, Status};
 
 use super::{Given, Input, SOON, TestNode, listen, map_of, open_disk, peers, sender, sender_at, serve, staging};
@@ -102,7 +102,11 @@ async fn a_snapshot_is_streamed_and_its_message_enters_the_store_with_the_receiv
     let (listener, address) = listen().await;
     let (node, given) = TestNode::new(peers(sender_at(2, address), Vec::new(), map_of(&[])));
     let _server = serve(listener, node.inbound.clone());
-    let streams = Streams::new(peers(sender(1, 1), Vec::new(), map_of(&[(2, address.to_string())])), Limits::default());
+    let streams = Streams::new(
+        peers(sender(1, 1), Vec::new(), map_of(&[(2, address.to_string())])),
+        Limits::default(),
+        Handle::current(),
+    );
     let (done, accepted) = oneshot::channel();
     let wanted = SendSnapshot { to: NodeId(2), snapshot_id: 1, message: message() };
     streams.send_snapshot(wanted, exported.clone(), Box::new(|accepted| done.send(accepted).unwrap()));
@@ -120,7 +124,7 @@ async fn a_snapshot_is_streamed_and_its_message_enters_the_store_with_the_receiv
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_for_a_node_without_address_is_answered_with_no() {
     let (exported, _disk, _directory) = exported();
-    let streams = Streams::new(peers(sender(1, 1), Vec::new(), map_of(&[])), Limits::default());
+    let streams = Streams::new(peers(sender(1, 1), Vec::new(), map_of(&[])), Limits::default(), Handle::current());
     let (done, accepted) = oneshot::channel();
     let wanted = SendSnapshot { to: NodeId(2), snapshot_id: 1, message: message() };
     streams.send_snapshot(wanted, exported, Box::new(|accepted| done.send(accepted).unwrap()));
