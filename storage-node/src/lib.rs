@@ -16,6 +16,7 @@ pub mod member;
 pub mod meta;
 pub mod node;
 pub mod options;
+pub mod pace;
 pub mod scrub;
 pub mod space;
 pub mod telemetry;

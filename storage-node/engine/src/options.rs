@@ -159,8 +159,6 @@ impl EngineOptions {
         // These are read once, by checksum, and then ingested: no cache is needed to write them.
         Self { block_cache_bytes: 0, ..Self::default() }.data_tables(&mut options);
         options.set_compression_type(DBCompressionType::Lz4);
-        // A little at a time: syncs of the log, for which clients wait, stand behind what goes to the disk at once.
-        options.set_bytes_per_sync(1 << 20);
         options
     }
 }

@@ -193,7 +193,7 @@ fn copy_shard(
     state: &ShardState,
     staging: &StagingArea,
 ) -> Result<(), SnapshotError> {
-    let exported = export_view(view, shard, staging, FILE_BYTES)?;
+    let exported = export_view(view, shard, staging, FILE_BYTES, &mut || ())?;
     new.ingest(exported.paths())?;
     new.finish_install(shard, state)?;
     Ok(())

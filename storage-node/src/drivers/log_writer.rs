@@ -19,8 +19,10 @@ const MAX_JOBS: usize = 1024;
 const MAX_BYTES: usize = 8 << 20;
 
 /// A write begins no sooner than so many times the length of the one before behind its begin: under load more comes together
-/// in one sync, which costs the same whatever is in it (docs/performance.md). Whoever writes one at a time seldom waits.
+/// in one sync, which costs the same whatever is in it (docs/performance.md).
 const PACE: u32 = 3;
+/// Behind a write of so few changes nobody waits: there is no load that would come together.
+const LONELY: usize = 2;
 /// The longest such time, for a disk that is slow.
 const MAX_PAUSE: Duration = Duration::from_millis(2);
 
@@ -118,12 +120,14 @@ fn write_all(
         for job in &mut jobs {
             batch.extend(std::mem::take(&mut job.batch));
         }
+        let lonely = batch.len() <= LONELY;
         if !batch.is_empty()
             && let Err(error) = meters.measure_log(|| raft.write(batch))
         {
             fatal("writing the log failed", &error);
         }
-        next = began + (began.elapsed() * PACE).min(MAX_PAUSE);
+        let pause = if lonely { Duration::ZERO } else { (began.elapsed() * PACE).min(MAX_PAUSE) };
+        next = began + pause;
         pressure.remove(bytes);
         // Batches complete in order, so the highest number stands for all before it.
         if let Some(number) = jobs.iter().filter_map(|job| job.number).max() {

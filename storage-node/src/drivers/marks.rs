@@ -13,12 +13,13 @@ use std::{
         mpsc,
     },
     thread,
-    time::{Duration, Instant},
 };
 
 use granary_common::{ReplicaId, ShardId};
 use granary_engine::{DataStore, data_store::ReplicaHash};
 use parking_lot::Mutex;
+
+use crate::pace::Pace;
 
 /// Marks read at a time; at one more the replica has no hash.
 const READERS: usize = 2;
@@ -54,14 +55,14 @@ pub enum Found {
 /// See the module.
 pub struct Marks {
     data: Arc<DataStore>,
-    pace: ReadPace,
+    pace: Pace,
     readers: AtomicUsize,
     kept: Mutex<BTreeMap<ShardId, VecDeque<Marked>>>,
 }
 
 impl Marks {
     pub(crate) fn new(data: Arc<DataStore>, bytes_per_second: u64) -> Arc<Self> {
-        let pace = ReadPace::new(bytes_per_second);
+        let pace = Pace::new(bytes_per_second);
         Arc::new(Self { data, pace, readers: AtomicUsize::new(0), kept: Mutex::default() })
     }
 
@@ -71,7 +72,7 @@ impl Marks {
     }
 
     /// The pace of all that reads slowly here.
-    pub fn pace(&self) -> &ReadPace {
+    pub fn pace(&self) -> &Pace {
         &self.pace
     }
 
@@ -130,49 +131,5 @@ impl Marks {
                 kept.push_back(marked);
             }
         }
-    }
-}
-
-/// A bound on bytes a second, for threads that may wait.
-#[derive(Debug)]
-pub struct ReadPace {
-    bytes_per_second: u64,
-    free_at: Mutex<Instant>,
-}
-
-impl ReadPace {
-    fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second: bytes_per_second.max(1), free_at: Mutex::new(Instant::now()) }
-    }
-
-    /// Bytes a second.
-    pub fn bytes_per_second(&self) -> u64 {
-        self.bytes_per_second
-    }
-
-    /// Waits for as long as these bytes take. Time that was not used is not saved up.
-    pub fn pay(&self, bytes: u64) {
-        thread::sleep(self.reserve(bytes, Instant::now()));
-    }
-
-    fn reserve(&self, bytes: u64, now: Instant) -> Duration {
-        let takes = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
-        let mut free_at = self.free_at.lock();
-        *free_at = (*free_at).max(now) + takes;
-        *free_at - now
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_readers_share_one_pace() {
-        let pace = ReadPace::new(1000);
-        let now = Instant::now() + Duration::from_secs(1);
-        assert_eq!(pace.reserve(500, now), Duration::from_millis(500));
-        assert_eq!(pace.reserve(1000, now), Duration::from_millis(1500));
-        assert_eq!(pace.reserve(1, now + Duration::from_secs(10)), Duration::from_millis(1), "none is saved up");
     }
 }

@@ -41,7 +41,7 @@ pub(crate) use handle::{Reply, StoreInput, Waiters};
 pub use health::{Health, HealthSample};
 pub use inbox::{Inbox, SnapshotInbox};
 pub use log_writer::LogWriter;
-pub use marks::{Found, Marked, Marks, ReadPace};
+pub use marks::{Found, Marked, Marks};
 pub use meters::{Fault, InjectedFault};
 pub(crate) use published::Board;
 pub use recovery::RecoveryError;

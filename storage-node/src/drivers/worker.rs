@@ -2,7 +2,7 @@
 //! neither the store nor the applier waits for them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -65,28 +65,39 @@ impl Worker {
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             tracing::debug!(%error, "the worker keeps its priority");
         }
-        for job in jobs {
+        let mut later = VecDeque::new();
+        while let Some(job) = later.pop_front().or_else(|| jobs.recv().ok()) {
             self.meters.worker.begin();
-            let event = self.work(job);
+            match job {
+                Job::Fetch(fetch) => self.fetch(fetch),
+                Job::Export(shard, replica) => {
+                    let made = self.export(shard, jobs, &mut later);
+                    self.tell(Event::SnapshotMade { shard, replica, made });
+                }
+                Job::Discard(received) => drop(received),
+            }
             self.meters.worker.end();
-            if let Some(event) = event {
-                let _ = self.store.send(StoreInput::Event(event));
-            }
         }
     }
 
-    fn work(&self, job: Job) -> Option<Event> {
-        match job {
-            Job::Fetch(fetch) => Some(self.fetch(fetch)),
-            Job::Export(shard, replica) => Some(Event::SnapshotMade { shard, replica, made: self.export(shard) }),
-            Job::Discard(received) => {
-                drop(received);
-                None
-            }
-        }
+    fn tell(&self, event: Event) {
+        let _ = self.store.send(StoreInput::Event(event));
     }
 
-    fn fetch(&self, fetch: Fetch) -> Event {
+    /// A piece of a snapshot is written. Followers that wait for old entries do not wait for the rest of it.
+    fn between(&self, jobs: &Receiver<Job>, later: &mut VecDeque<Job>) {
+        for job in jobs.try_iter() {
+            match job {
+                Job::Fetch(fetch) => self.fetch(fetch),
+                other => later.push_back(other),
+            }
+        }
+        // It moves: a snapshot may take as long as it is large.
+        self.meters.worker.end();
+        self.meters.worker.begin();
+    }
+
+    fn fetch(&self, fetch: Fetch) {
         let log = LogId { shard: fetch.shard, replica: fetch.replica };
         let bytes = usize::try_from(fetch.max_bytes).unwrap_or(usize::MAX);
         let entries = match self.raft.fetch(log, fetch.low, fetch.high, bytes) {
@@ -95,12 +106,13 @@ impl Worker {
             Err(EngineError::Purged { .. }) => Vec::new(),
             Err(error) => fatal("reading the log failed", &error),
         };
-        Event::Fetched { shard: fetch.shard, replica: fetch.replica, id: fetch.id, entries }
+        self.tell(Event::Fetched { shard: fetch.shard, replica: fetch.replica, id: fetch.id, entries });
     }
 
     /// A snapshot that cannot be made (no room) is asked for again by the store; the follower waits.
-    fn export(&self, shard: ShardId) -> Option<SnapshotMade> {
-        let exported = match export(&self.data, shard, &self.staging) {
+    fn export(&self, shard: ShardId, jobs: &Receiver<Job>, later: &mut VecDeque<Job>) -> Option<SnapshotMade> {
+        let mut between = || self.between(jobs, later);
+        let exported = match export(&self.data, shard, &self.staging, &mut between) {
             Ok(exported) => exported,
             Err(error) => {
                 tracing::warn!(shard = shard.0, %error, "making a snapshot failed");

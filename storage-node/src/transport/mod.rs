@@ -17,7 +17,6 @@ mod channels;
 mod discovery;
 mod inbound;
 mod outbound;
-mod pace;
 mod peers;
 mod queue;
 mod server;

@@ -12,7 +12,8 @@ use granary_store::SendSnapshot;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::{Limits, Peers, channels::Purpose, pace::Pace};
+use super::{Limits, Peers, channels::Purpose};
+use crate::pace::Pace;
 
 /// A send in which nothing moved for this long has failed.
 pub(super) const STALLED: Duration = Duration::from_secs(30);
@@ -178,7 +179,7 @@ impl Frames {
 
     /// Waits for the bytes' turn. Waiting on purpose counts as moving.
     async fn wait(&self, bytes: usize) {
-        let mut left = self.sender.pace.reserve(bytes, Instant::now());
+        let mut left = self.sender.pace.reserve(bytes as u64, Instant::now());
         while !left.is_zero() {
             let part = left.min(Duration::from_secs(1));
             tokio::time::sleep(part).await;

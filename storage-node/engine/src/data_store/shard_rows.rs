@@ -72,6 +72,12 @@ impl DataStore {
         self.db.get_approximate_sizes(&[Range::new(&range.start, &range.end)]).iter().sum()
     }
 
+    /// Tables that may hold any key, so that they wait to be merged with those below.
+    #[cfg(test)]
+    pub(crate) fn unsorted_tables(&self) -> u64 {
+        self.db.property_int_value("rocksdb.num-files-at-level0").ok().flatten().unwrap_or(u64::MAX)
+    }
+
     /// Rows of all shards that are in no table yet, in bytes. Includes what is deleted.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.db.property_int_value("rocksdb.cur-size-all-mem-tables").ok().flatten().unwrap_or(u64::MAX)

@@ -36,6 +36,11 @@ impl LogBatch {
         Self::default()
     }
 
+    /// Changes that were asked for.
+    pub fn len(&self) -> usize {
+        self.operations.len()
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()

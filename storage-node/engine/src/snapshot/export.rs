@@ -26,6 +26,12 @@ use crate::{
     files,
 };
 
+/// Bytes of rows after which whoever exports may do something else.
+const PIECE: u64 = 256 << 10;
+
+/// Bytes of a file that go to the disk at once.
+const SYNC_BYTES: u64 = 1 << 20;
+
 /// A snapshot as files on this node. Its directory is removed when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Exported {
@@ -33,13 +39,19 @@ pub struct Exported {
     directory: Arc<StagingDirectory>,
 }
 
-/// Writes a snapshot of `shard` to `staging`. Other shards, and this one, may be written meanwhile.
-pub fn export(store: &DataStore, shard: ShardId, staging: &StagingArea) -> Result<Exported, SnapshotError> {
+/// Writes a snapshot of `shard` to `staging`. Other shards, and this one, may be written meanwhile. `between` is called
+/// behind each 256 KiB of rows or a little more; it may take its time.
+pub fn export(
+    store: &DataStore,
+    shard: ShardId,
+    staging: &StagingArea,
+    between: &mut dyn FnMut(),
+) -> Result<Exported, SnapshotError> {
     let view = store.snapshot();
     if let Some(state) = state_in(&view, shard)? {
         staging.check_room(store.most_bytes(&state))?;
     }
-    export_view(&view, shard, staging, FILE_BYTES)
+    export_view(&view, shard, staging, FILE_BYTES, between)
 }
 
 /// As [`export`]; what it reads is in the view alone, so nothing newer can slip in.
@@ -48,11 +60,12 @@ pub(crate) fn export_view(
     shard: ShardId,
     staging: &StagingArea,
     file_bytes: u64,
+    between: &mut dyn FnMut(),
 ) -> Result<Exported, SnapshotError> {
     let state = state_in(view, shard)?.ok_or(SnapshotError::NoShard(shard))?;
     let directory = staging.directory("out")?;
     let ranges = row_ranges(shard, shard::range(&state));
-    let files = write_files(view, &ranges, &directory, file_bytes)?;
+    let files = write_files(view, &ranges, &directory, file_bytes, between)?;
     files::sync_directory(directory.path())?;
     let shard_state = Bytes::from(state.encode_to_vec());
     let manifest = SnapshotManifest {
@@ -139,24 +152,33 @@ fn write_files(
     ranges: &[KeyRange],
     directory: &StagingDirectory,
     file_bytes: u64,
+    between: &mut dyn FnMut(),
 ) -> Result<Vec<SnapshotFile>, SnapshotError> {
     let options = EngineOptions::snapshot_files();
     let mut files = Files { options: &options, directory, file_bytes, current: None, finished: Vec::new() };
+    let mut piece = 0;
     for range in ranges {
         let mut failed = None;
-        view.scan_once(&range.start, &range.end, &mut |key, value| match files.put(key, value) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
+        view.scan_once(&range.start, &range.end, &mut |key, value| {
+            if let Err(error) = files.put(key, value) {
                 failed = Some(error);
-                ControlFlow::Break(())
+                return ControlFlow::Break(());
             }
+            piece += (key.len() + value.len()) as u64;
+            if piece >= PIECE {
+                piece = 0;
+                between();
+            }
+            ControlFlow::Continue(())
         })
         .map_err(EngineError::from)?;
         if let Some(error) = failed {
             return Err(error);
         }
+        // A table that held rows of two ranges would span those of other shards between them: whoever takes many in could
+        // lay none of them below another, and would merge them all, again and again.
+        files.finish_current()?;
     }
-    files.finish_current()?;
     Ok(files.finished)
 }
 
@@ -165,27 +187,47 @@ struct Files<'a> {
     options: &'a Options,
     directory: &'a StagingDirectory,
     file_bytes: u64,
-    current: Option<SstFileWriter<'a>>,
+    current: Option<Current<'a>>,
     finished: Vec<SnapshotFile>,
+}
+
+/// A file that is being written.
+struct Current<'a> {
+    writer: SstFileWriter<'a>,
+    /// The same file.
+    file: File,
+    synced: u64,
+}
+
+impl<'a> Current<'a> {
+    fn create(options: &'a Options, path: &Path) -> Result<Self, SnapshotError> {
+        let writer = SstFileWriter::create(options);
+        writer.open(path).map_err(cannot_write)?;
+        let file = File::open(path).map_err(FileError::at("open", path))?;
+        Ok(Self { writer, file, synced: 0 })
+    }
 }
 
 impl Files<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), SnapshotError> {
-        let writer = match &mut self.current {
-            Some(writer) => writer,
-            none => {
-                let writer = none.insert(SstFileWriter::create(self.options));
-                writer.open(self.directory.file(self.finished.len())).map_err(cannot_write)?;
-                writer
-            }
+        let path = self.directory.file(self.finished.len());
+        let current = match &mut self.current {
+            Some(current) => current,
+            none => none.insert(Current::create(self.options, &path)?),
         };
-        writer.put(key, value).map_err(cannot_write)?;
-        if writer.file_size() >= self.file_bytes { self.finish_current() } else { Ok(()) }
+        current.writer.put(key, value).map_err(cannot_write)?;
+        let bytes = current.writer.file_size();
+        // Not all at the end: syncs of the log, for which clients wait, would stand behind it.
+        if bytes >= current.synced + SYNC_BYTES {
+            current.file.sync_data().map_err(FileError::at("sync", &path))?;
+            current.synced = bytes;
+        }
+        if bytes >= self.file_bytes { self.finish_current() } else { Ok(()) }
     }
 
     fn finish_current(&mut self) -> Result<(), SnapshotError> {
-        let Some(mut writer) = self.current.take() else { return Ok(()) };
-        writer.finish().map_err(cannot_write)?;
+        let Some(mut current) = self.current.take() else { return Ok(()) };
+        current.writer.finish().map_err(cannot_write)?;
         let number = self.finished.len();
         let path = self.directory.file(number);
         let (bytes, crc32c) = check_and_sync(&path)?;

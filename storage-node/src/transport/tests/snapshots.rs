@@ -48,7 +48,7 @@ fn exported() -> (Arc<Exported>, granary_engine::Disk, TempDir) {
     }
     let data = &disk.stores().unwrap().data;
     data.write(&writes).unwrap();
-    let exported = export(data, SHARD, &staging(&disk)).unwrap();
+    let exported = export(data, SHARD, &staging(&disk), &mut || ()).unwrap();
     assert!(exported.chunks().count() > 2, "{} bytes", exported.bytes());
     (Arc::new(exported), disk, directory)
 }

@@ -16,7 +16,7 @@ use crate::{
 fn stream(disk: &TestDisk) -> (Vec<u8>, Vec<Vec<u8>>) {
     let stores = disk.stores();
     fill(&stores.data, ShardId(1), SlotRange { start: 10, end: 20 }, 20, 60);
-    let exported = export(&stores.data, ShardId(1), &stores.staging).unwrap();
+    let exported = export(&stores.data, ShardId(1), &stores.staging, &mut || ()).unwrap();
     let chunks = exported.chunks().map(|chunk| chunk.unwrap().encode_to_vec()).collect();
     (exported.manifest().encode_to_vec(), chunks)
 }
