@@ -1,9 +1,10 @@
 # make demo     a cluster on this machine: load, scale, crash, shrink, power off, verify (about a minute once built)
-# make test     all tests but torture and known bugs
+# make test     all tests but torture and known bugs; random ones from seed 1, so that what fails once fails again, or SEED=7
 # make torture SEED=7 MINUTES=5  real processes under many faults at once (Linux, root): target/torture/report.json
 # make powercuts SEED=7 CUTS=300  nodes on disks that lose power, fail, fill up and lie (Linux, root): target/powercuts/report.json
 # make worlds SEED=1 SEEDS=10000  simulated clusters, one for each seed from that one on (two a second)
 # make fuzz CASES=100000  every decoder with so many damaged and hostile inputs
+# make plans CASES=100000  the planner in so many random worlds of each kind (a thousand a second)
 # make known-bugs  puts bugs back in, one after another, and demands that the suites find them (about 20 minutes)
 # make bench    Granary beside etcd, in turn, for about 40 minutes: target/bench/report.json, docs/performance.md (needs Go)
 # make bench-short  one minute of it
@@ -17,7 +18,7 @@
 
 CARGO_FLAGS := --release --locked --workspace
 
-.PHONY: demo demo-short test powercuts torture worlds fuzz known-bugs bench bench-build bench-short test-kubernetes build setup verify fix clean-demo kubernetes-up kubernetes-down
+.PHONY: demo demo-short test powercuts torture worlds fuzz plans known-bugs bench bench-build bench-short test-kubernetes build setup verify fix clean-demo kubernetes-up kubernetes-down
 .DEFAULT_GOAL := build
 
 setup:
@@ -32,6 +33,7 @@ demo: build
 demo-short: build
 	@target/release/granary-demo --short
 
+test: export PROPTEST_RNG_SEED = $(or $(SEED),1)
 test: build
 	cargo test $(CARGO_FLAGS) --no-fail-fast
 
@@ -54,6 +56,9 @@ fuzz:
 	GRANARY_FUZZ_CASES=$(CASES) cargo test $(CARGO_FLAGS) --test fuzz
 	GRANARY_FUZZ_CASES=$(CASES) cargo test $(CARGO_FLAGS) --lib fuzz_tests
 	GRANARY_FUZZ_CASES=$(CASES) cargo test $(CARGO_FLAGS) --test all damaged
+
+plans:
+	PROPTEST_CASES=$(CASES) cargo test $(CARGO_FLAGS) --test converges
 
 known-bugs:
 	@scripts/known-bugs

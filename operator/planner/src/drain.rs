@@ -90,16 +90,11 @@ fn retire(view: &View<'_>, plan: &mut Plan) {
 fn await_spare(view: &View<'_>, plan: &mut Plan) {
     let unknown = |place: &&Place| place.disk.fresh().is_none();
     let named = |name: &str| view.cluster.nodes.iter().any(|node| node.name == name);
-    // What was a node's until it was removed, or was seen to be gone, is no place for a new one.
-    let left = view.observed.places.iter().filter(|place| match place.disk.known() {
-        Some(Disk::Gone) => !named(&place.name),
-        Some(Disk::Member { cluster_id, node_id }) => {
-            *cluster_id == view.cluster.cluster_id && !view.is_member(*node_id) && !named(&place.name)
-        }
-        Some(Disk::Blank { .. }) | None => false,
-    });
+    // One whose disk was seen to be gone is no place for a new node.
+    let gone = |place: &&Place| place.disk.known() == Some(&Disk::Gone) && !named(&place.name);
+    let gone = view.observed.places.iter().filter(gone);
     let surplus = view.free_places().into_iter().skip(view.missing());
-    let spare: Vec<_> = surplus.chain(left).filter(unknown).map(|place| place.name.clone()).collect();
+    let spare: Vec<_> = surplus.chain(gone).filter(unknown).map(|place| place.name.clone()).collect();
     if !spare.is_empty() {
         let message = format!(
             "{} more than needed, kept until it is known what the disk of {} holds",

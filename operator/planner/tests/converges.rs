@@ -1,11 +1,14 @@
 //! Random worlds that scale, lose nodes and change their mind: always settled in the end, with the fewest moves. What no
-//! plan may do is checked in every round (see `sim`). More cases: `PROPTEST_CASES=10000`; a failure prints its world.
+//! plan may do is checked in every round (see `sim`). More cases: `make plans CASES=100000`; a failure prints its world.
 
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod sim;
 
-use granary_planner::safety;
+use granary_planner::{
+    observed::{Disk, Place, Process, Seen},
+    safety,
+};
 use proptest::prelude::*;
 use sim::chaos::Event;
 use sim::{World, desired};
@@ -216,12 +219,24 @@ fn a_disk_that_is_gone_with_its_machine_is_replaced_at_another_index_and_its_pla
     assert_eq!(world.cluster().nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [1, 3, 4]);
 }
 
+/// It was called settled, and then the disk was seen again, and the place was given up.
+#[test]
+fn a_place_too_many_whose_disk_was_gone_and_is_not_known_just_now_is_waited_for() {
+    let mut world = World::settled(desired(3, 3, 16), 0, 3);
+    let (process, disk) = (Seen::Fresh(Process::Starting), Seen::Stale(Disk::Gone));
+    let place = Place { index: 3, name: "node-3".to_owned(), process, disk, ..world.observed.places[0].clone() };
+    world.observed.places.push(place);
+    let plan = world.plan();
+    assert!(plan.steps.is_empty() && !plan.is_settled(), "{plan}");
+    world.observed.places.pop();
+    assert!(world.plan().is_settled());
+}
+
 #[test]
 fn who_leaves_is_chosen_when_every_node_has_come_up() {
     let mut world = World::settled(desired(5, 3, 16), 0, 3);
     world.desired.replicas = 3;
-    world.observed.places[3].process =
-        granary_planner::observed::Seen::Fresh(granary_planner::observed::Process::Starting);
+    world.observed.places[3].process = Seen::Fresh(Process::Starting);
     let plan = world.plan();
     assert!(plan.steps.is_empty(), "{plan}");
 }

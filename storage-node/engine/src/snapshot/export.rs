@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{self, Read},
     ops::ControlFlow,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -194,32 +194,32 @@ struct Files<'a> {
 /// A file that is being written.
 struct Current<'a> {
     writer: SstFileWriter<'a>,
+    path: PathBuf,
     /// The same file.
     file: File,
     synced: u64,
 }
 
 impl<'a> Current<'a> {
-    fn create(options: &'a Options, path: &Path) -> Result<Self, SnapshotError> {
+    fn create(options: &'a Options, path: PathBuf) -> Result<Self, SnapshotError> {
         let writer = SstFileWriter::create(options);
-        writer.open(path).map_err(cannot_write)?;
-        let file = File::open(path).map_err(FileError::at("open", path))?;
-        Ok(Self { writer, file, synced: 0 })
+        writer.open(&path).map_err(cannot_write)?;
+        let file = File::open(&path).map_err(FileError::at("open", &path))?;
+        Ok(Self { writer, path, file, synced: 0 })
     }
 }
 
 impl Files<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), SnapshotError> {
-        let path = self.directory.file(self.finished.len());
         let current = match &mut self.current {
             Some(current) => current,
-            none => none.insert(Current::create(self.options, &path)?),
+            none => none.insert(Current::create(self.options, self.directory.file(self.finished.len()))?),
         };
         current.writer.put(key, value).map_err(cannot_write)?;
         let bytes = current.writer.file_size();
         // Not all at the end: syncs of the log, for which clients wait, would stand behind it.
         if bytes >= current.synced + SYNC_BYTES {
-            current.file.sync_data().map_err(FileError::at("sync", &path))?;
+            current.file.sync_data().map_err(FileError::at("sync", &current.path))?;
             current.synced = bytes;
         }
         if bytes >= self.file_bytes { self.finish_current() } else { Ok(()) }
@@ -228,10 +228,8 @@ impl Files<'_> {
     fn finish_current(&mut self) -> Result<(), SnapshotError> {
         let Some(mut current) = self.current.take() else { return Ok(()) };
         current.writer.finish().map_err(cannot_write)?;
-        let number = self.finished.len();
-        let path = self.directory.file(number);
-        let (bytes, crc32c) = check_and_sync(&path)?;
-        self.finished.push(SnapshotFile { name: file_name(number), bytes, crc32c });
+        let (bytes, crc32c) = check_and_sync(&current.path)?;
+        self.finished.push(SnapshotFile { name: file_name(self.finished.len()), bytes, crc32c });
         Ok(())
     }
 }
