@@ -4,7 +4,7 @@
 # make powercuts SEED=7 CUTS=300  nodes on disks that lose power, fail, fill up and lie (Linux, root): target/powercuts/report.json
 # make worlds SEED=1 SEEDS=10000  simulated clusters, one for each seed from that one on (two a second)
 # make fuzz CASES=100000  every decoder with so many damaged and hostile inputs
-# make plans CASES=100000  the planner in so many random worlds of each kind (a thousand a second)
+# make plans CASES=100000  the planner in so many random worlds of each kind (some 700 a second)
 # make known-bugs  puts bugs back in, one after another, and demands that the suites find them (about 20 minutes)
 # make bench    Granary beside etcd, in turn, for about 40 minutes: target/bench/report.json, docs/performance.md (needs Go)
 # make bench-short  one minute of it

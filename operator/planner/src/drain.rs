@@ -62,9 +62,8 @@ fn retire(view: &View<'_>, plan: &mut Plan) {
         }
         _ => None,
     });
-    let unnamed = |name: &str| !view.cluster.nodes.iter().any(|node| node.name == name);
     let gone = || {
-        let gone = |place: &&Place| place.disk.fresh() == Some(&Disk::Gone) && unnamed(&place.name);
+        let gone = |place: &&Place| place.disk.fresh() == Some(&Disk::Gone) && !view.is_named(&place.name);
         let place = view.observed.places.iter().find(gone)?;
         Some((place, format!("the disk of {} is gone, and no node of that name is left", place.name)))
     };
@@ -74,7 +73,7 @@ fn retire(view: &View<'_>, plan: &mut Plan) {
         let empty = free
             .iter()
             .rev()
-            .find(|place| matches!(place.disk.fresh(), Some(Disk::Blank { .. })) && unnamed(&place.name));
+            .find(|place| matches!(place.disk.fresh(), Some(Disk::Blank { .. })) && !view.is_named(&place.name));
         let joining = plan.steps.iter().any(|planned| matches!(planned.step, Step::Join { .. }));
         let reason = |name: &str| format!("{name} is empty, and {} needed beside the members", view.missing());
         empty.filter(|_| surplus > 0 && !joining).map(|place| (*place, reason(&place.name)))
@@ -89,9 +88,8 @@ fn retire(view: &View<'_>, plan: &mut Plan) {
 /// Places beyond what is missing, whose disks are not known: they may hold something, so they stay until that is known.
 fn await_spare(view: &View<'_>, plan: &mut Plan) {
     let unknown = |place: &&Place| place.disk.fresh().is_none();
-    let named = |name: &str| view.cluster.nodes.iter().any(|node| node.name == name);
     // One whose disk was seen to be gone is no place for a new node.
-    let gone = |place: &&Place| place.disk.known() == Some(&Disk::Gone) && !named(&place.name);
+    let gone = |place: &&Place| place.disk.known() == Some(&Disk::Gone) && !view.is_named(&place.name);
     let gone = view.observed.places.iter().filter(gone);
     let surplus = view.free_places().into_iter().skip(view.missing());
     let spare: Vec<_> = surplus.chain(gone).filter(unknown).map(|place| place.name.clone()).collect();

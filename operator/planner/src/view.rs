@@ -161,12 +161,17 @@ impl<'a> View<'a> {
         self.missing() == 0 && self.lost.is_empty()
     }
 
+    /// Whether a node of the map has this name.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.cluster.nodes.iter().any(|node| node.name == name)
+    }
+
     /// Places without a node of the map, which a new node may use, in order of index: new ones, and the one of the
     /// node that is being replaced when its disk is empty.
     pub fn free_places(&self) -> Vec<&'a Place> {
         let replaced = self.replacing().and_then(|lost| self.cluster.nodes.iter().find(|node| node.id == lost.node));
         let free = |place: &&Place| {
-            let named = self.cluster.nodes.iter().any(|node| node.name == place.name);
+            let named = self.is_named(&place.name);
             let own = replaced.is_some_and(|node| node.name == place.name);
             match (&place.disk.known(), place.disk.fresh()) {
                 _ if self.admitted(place).is_some() => false,

@@ -59,9 +59,9 @@ impl World {
     }
 
     fn can_bear(&mut self, node: u64) -> bool {
-        // More than a third lost is for a person to decide: also when others have left by then.
-        let few = self.cluster().nodes.len().min(self.desired.replicas as usize) < 3;
-        self.dead.is_empty() && !few && safety::can_stop(self.cluster(), node).is_ok()
+        // More than a third lost is for a person to decide: of those that are left when others have gone.
+        let stay = self.cluster().nodes.iter().filter(|node| !node.draining).count();
+        self.dead.is_empty() && stay >= 3 && safety::can_stop(self.cluster(), node).is_ok()
     }
 
     fn kill(&mut self, node: u64) {

@@ -53,10 +53,10 @@ pub struct World {
     /// (shard, node) that targets gained and lost since the wish or the world last changed: nothing may be in both.
     gained: BTreeSet<(u32, u64)>,
     lost: BTreeSet<(u32, u64)>,
+    /// How often one of them changed.
+    eras: usize,
     /// Disks (by place) of nodes nobody hears that an operator has seen to be gone or empty: until then it knows less.
     seen_lost: BTreeSet<u32>,
-    /// How often that was.
-    eras: usize,
     /// Nodes whose drain began since then: none may be cancelled.
     drained: BTreeSet<u64>,
     next_node: u64,
