@@ -179,19 +179,33 @@ impl World {
         let mut last = String::new();
         for _ in 0..ROUNDS {
             let plan = self.plan();
-            if plan.is_settled() {
-                for _ in 0..5 {
-                    self.pass();
-                    assert!(self.plan().is_settled(), "settled, and then:\n{}", self.plan());
-                }
+            if plan.is_settled() && self.stays_settled() {
                 return;
             }
+            let plan = self.plan();
             last = plan.render();
             self.notice_losses(&self.observed.clone());
             self.apply(&plan);
             self.pass();
         }
         panic!("not settled after {ROUNDS} rounds:\n{last}");
+    }
+
+    /// Whether nothing is to be done later either. Nobody waits for the disk of a removed node to be seen, for that may never be:
+    /// when it is seen after all, its place goes.
+    fn stays_settled(&mut self) -> bool {
+        let unseen = |place: &&Place| place.disk.fresh().is_none();
+        let unseen: BTreeSet<u32> = self.observed.places.iter().filter(unseen).map(|place| place.index).collect();
+        for _ in 0..5 {
+            self.pass();
+            let plan = self.plan();
+            let late = |step: &Step| matches!(step, Step::RetirePlace { index } if unseen.contains(index));
+            if !plan.steps.is_empty() && plan.steps.iter().all(|planned| late(&planned.step)) {
+                return false;
+            }
+            assert!(plan.is_settled(), "settled, and then:\n{plan}");
+        }
+        true
     }
 
     pub fn apply(&mut self, plan: &Plan) {
