@@ -59,7 +59,7 @@ messages! {
     }
     raft => {
         Sender HelloRequest KnownAddress HelloResponse MessagesFrame Open MessagesClosed RaftMessage RaftBody
-        Entry ConfState SnapshotMeta GroupNotice SnapshotFrame SnapshotOpen SnapshotManifest SnapshotFile
+        Entry ConfState SnapshotMeta GroupNotice Wake SnapshotFrame SnapshotOpen SnapshotManifest SnapshotFile
         SnapshotChunk SnapshotDone SnapshotReply ReportRequest LedShard ReplicaProgress HeldReplica
         ReportResponse SpentReplica MapLeader PushMapRequest PushMapResponse JoinClusterRequest JoinClusterResponse
     }

@@ -17,6 +17,7 @@ pub mod meta;
 pub mod node;
 pub mod options;
 pub mod pace;
+mod rhythm;
 pub mod scrub;
 pub mod space;
 pub mod telemetry;

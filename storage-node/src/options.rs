@@ -132,6 +132,10 @@ pub struct Options {
     /// Ticks after which it starts at the latest; the moment is random in between, so that candidates seldom collide.
     #[arg(long, env = "GRANARY_MAX_ELECTION_TICKS", default_value_t = 17, value_parser = clap::value_parser!(u32).range(4..=20_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
     pub max_election_ticks: u32,
+    /// Time without requests, in ms, behind which a shard's group rests and its leader beats 20 times less often: 0 to
+    /// 86,400,000; 0: never. The first request wakes it.
+    #[arg(long, env = "GRANARY_QUIESCE_MS", default_value_t = 500, value_parser = clap::value_parser!(u32).range(0..=86_400_000), value_name = "MS", help_heading = "Election timing (the same on all nodes)")]
+    pub quiesce_ms: u32,
 
     /// How long a node that was asked to stop hands over its leaders and ends its requests, in seconds: 0 to 600.
     #[arg(long, env = "GRANARY_GRACEFUL_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=600), value_name = "SECONDS")]

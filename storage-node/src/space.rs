@@ -22,8 +22,13 @@ use std::{
 use granary_engine::{DiskSpace, FileError};
 use parking_lot::RwLock;
 
-/// How often the disk is asked, which costs some us: often, for a burst may write some hundred MB a second.
-const EVERY: Duration = Duration::from_millis(25);
+use crate::rhythm;
+
+/// How often the disk is asked, which costs some us: often while it fills, for a burst may write some hundred MB a second; and
+/// so often at rest that not a quarter of the reserve is gone before a burst is seen.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(250));
+/// Bytes by which a disk changes that is at rest.
+const LITTLE: u64 = 1 << 20;
 /// Room that is kept in any case, in bytes, on a disk of two and a half times as much and more; on a smaller one, two fifths of
 /// it. What comes in before all nodes know of a full one must fit into it, and what RocksDB needs to merge its files: as much
 /// as all rows take.
@@ -99,6 +104,15 @@ impl Space {
         marks.is_none_or(|marks| marks.admits(self.free.load(Ordering::Relaxed), bytes))
     }
 
+    /// Until the next look, given the last pause and what was free before it.
+    fn pause(&self, last: Duration, before: u64) -> Duration {
+        let (shortest, longest) = PAUSES;
+        match self.free.load(Ordering::Relaxed).abs_diff(before) {
+            ..=LITTLE => (last * 2).min(longest),
+            _ => shortest,
+        }
+    }
+
     /// Takes a look's result over; says whether the node turned read-only or writable by it.
     fn note(&self, space: &DiskSpace, marks: Marks) -> bool {
         let before = self.is_read_only();
@@ -112,10 +126,13 @@ impl Space {
 
 /// Looks at the disk of `path` for ever; `marks` gives the bounds by its size in bytes.
 pub(crate) async fn watch(path: PathBuf, marks: impl Fn(u64) -> Marks + Send + 'static, space: Arc<Space>) {
-    let mut interval = tokio::time::interval(EVERY);
-    let mut known = true;
+    let (mut pause, mut known) = (PAUSES.0, true);
     loop {
-        interval.tick().await;
+        match pause < PAUSES.1 {
+            true => tokio::time::sleep(pause).await,
+            false => rhythm::rest(pause).await,
+        }
+        let before = space.free.load(Ordering::Relaxed);
         match look(&path, &marks, &space) {
             Ok(()) => known = true,
             Err(error) if known => {
@@ -124,6 +141,7 @@ pub(crate) async fn watch(path: PathBuf, marks: impl Fn(u64) -> Marks + Send + '
             }
             Err(_) => {}
         }
+        pause = space.pause(pause, before);
     }
 }
 
@@ -160,6 +178,18 @@ mod tests {
         assert!(!marks.is_read_only(false, 40 * MIB) && marks.is_read_only(false, 40 * MIB - 1));
         assert!(marks.is_read_only(true, 45 * MIB), "between the marks nothing changes");
         assert!(!marks.is_read_only(true, 50 * MIB));
+    }
+
+    #[test]
+    fn a_disk_that_fills_is_asked_often_and_one_at_rest_ever_more_seldom() {
+        let space = Space::default();
+        let free = |free| space.free.store(free, Ordering::Relaxed);
+        let (shortest, longest) = PAUSES;
+        free(40 * MIB);
+        assert_eq!(space.pause(shortest, 40 * MIB), 2 * shortest);
+        assert_eq!(space.pause(longest, 41 * MIB), longest);
+        assert_eq!(space.pause(longest, 41 * MIB + 1), shortest);
+        assert_eq!(space.pause(longest, 30 * MIB), shortest, "also where it empties");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod minority;
 mod moves;
 mod reads;
 mod removed;
+mod rest;
 mod scrub;
 mod service;
 mod snapshots;

@@ -13,8 +13,8 @@ use super::{AppliedTable, StoreInput, fatal::fatal, meters::Meters};
 
 /// Longest time between a write and its flush.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often the written bytes are looked at.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the written bytes are looked at, while there are some, and at rest.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(400));
 /// Written bytes behind which a flush does not wait for the second to end.
 const BYTES: u64 = 16 << 20;
 
@@ -28,13 +28,14 @@ pub(crate) fn run(
     let data = &stores.data;
     let mut told: BTreeMap<ShardId, (ReplicaId, u64)> = BTreeMap::new();
     let (mut waited, mut unnoted) = (Duration::ZERO, Duration::ZERO);
+    let mut look = LOOKS.0;
     loop {
-        let ends = match stop.recv_timeout(LOOK) {
+        let ends = match stop.recv_timeout(look) {
             Err(RecvTimeoutError::Timeout) => false,
             Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
         };
-        waited += LOOK;
-        unnoted += LOOK;
+        waited += look;
+        unnoted += look;
         if ends || unnoted >= EVERY {
             unnoted = Duration::ZERO;
             meters.flush.begin();
@@ -49,6 +50,7 @@ pub(crate) fn run(
         // Here, as the question may have to wait for RocksDB's own lock.
         meters.writes_stopped.store(data.stops_writes(), Relaxed);
         let written = data.bytes_since_flush();
+        look = if written > 0 { LOOKS.0 } else { LOOKS.1 };
         if written > 0 && (ends || waited >= EVERY || written >= BYTES) {
             waited = Duration::ZERO;
             let before = applied.all();

@@ -228,6 +228,7 @@ impl StoreHandle {
             None => return Err(StoreError::NoReplica),
             Some(_) if self.board.is_refused(shard) => return Err(StoreError::NotLeader { leader: None }),
             Some(state) if state.role != granary_store::Role::Leader => {
+                self.wake(&state);
                 return Err(StoreError::NotLeader { leader: state.leader });
             }
             Some(_) => {}
@@ -244,6 +245,15 @@ impl StoreHandle {
     pub fn read_by_lease(&self, shard: ShardId) -> Option<ReadPass> {
         let ground = lease::ground(self.board.lease(shard), clock::now_ns())?;
         Some(ReadPass { ground, board: self.board.clone(), shard })
+    }
+
+    /// Wakes the group of `state`, if it rests: somebody asks for its leader, or for a fresher replica. Whether it did rest.
+    /// Bounded by the requests in flight, of which the first ends the rest.
+    pub fn wake(&self, state: &Published) -> bool {
+        if state.quiesced {
+            self.event(Event::Wake { shard: state.shard });
+        }
+        state.quiesced
     }
 
     fn ask(
@@ -332,8 +342,11 @@ impl StoreHandle {
 fn is_heartbeat(message: &wire::RaftMessage) -> bool {
     const HEARTBEAT: u32 = 8;
     const HEARTBEAT_RESPONSE: u32 = 9;
-    matches!(&message.body, Some(wire::raft_message::Body::Raft(body))
-        if body.r#type == HEARTBEAT || body.r#type == HEARTBEAT_RESPONSE)
+    match &message.body {
+        Some(wire::raft_message::Body::Raft(body)) => body.r#type == HEARTBEAT || body.r#type == HEARTBEAT_RESPONSE,
+        Some(wire::raft_message::Body::Wake(_)) => true,
+        Some(wire::raft_message::Body::Notice(_)) | None => false,
+    }
 }
 
 /// Leave to answer one read from the applied state.

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -32,6 +32,8 @@ struct Cell {
     /// Apart from `state`, since it changes with every heartbeat.
     lease_until_ns: AtomicU64,
     fresh_ns: AtomicU64,
+    /// Somebody asked for the lease since the store was told so.
+    asked: AtomicBool,
 }
 
 impl Board {
@@ -70,6 +72,7 @@ impl Board {
                 let cell = Cell {
                     lease_until_ns: AtomicU64::new(state.lease_until_ns),
                     fresh_ns: AtomicU64::new(state.fresh_ns),
+                    asked: AtomicBool::new(false),
                     state: Arc::new(state),
                 };
                 self.cells.write().insert(cell.state.shard, cell);
@@ -99,8 +102,19 @@ impl Board {
         }
         let cells = self.cells.read();
         let cell = cells.get(&shard)?;
+        // Looked at first: all readers share the line.
+        if !cell.asked.load(Ordering::Relaxed) {
+            cell.asked.store(true, Ordering::Relaxed);
+        }
         (cell.state.role == Role::Leader)
             .then(|| Lease { term: cell.state.term, until_ns: cell.lease_until_ns.load(Ordering::SeqCst) })
+    }
+
+    /// Shards whose lease was asked for since the last question.
+    pub(crate) fn take_asked(&self) -> Vec<ShardId> {
+        let cells = self.cells.read();
+        let asked = |cell: &Cell| cell.asked.load(Ordering::Relaxed) && cell.asked.swap(false, Ordering::Relaxed);
+        cells.iter().filter(|(_, cell)| asked(cell)).map(|(shard, _)| *shard).collect()
     }
 
     /// Own clock at which the replica's state was complete; 0: unknown.

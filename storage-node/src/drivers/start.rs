@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Sender, unbounded};
@@ -30,10 +30,10 @@ use super::{
     watch::Watch,
     worker::{Offered, Worker},
 };
-use crate::map::MapHolder;
+use crate::{map::MapHolder, rhythm};
 
 /// How often the runtime shows that it goes on.
-const BEAT: Duration = Duration::from_millis(250);
+const BEAT: Duration = Duration::from_secs(1);
 const FLUSHER: &str = "flusher";
 
 /// What the drivers are told.
@@ -199,6 +199,8 @@ impl Prepared {
         let store_thread = StoreThread {
             store,
             tick: Duration::from_nanos(self.settings.store.tick_ns),
+            ticked: Instant::now(),
+            ticks: 0,
             control: self.control.1,
             intake: self.intake.1,
             completions: control.clone(),
@@ -328,10 +330,9 @@ impl Drivers {
 
 /// Shows the watchdog that the runtime goes on.
 async fn beat(meters: Arc<Meters>) {
-    let mut interval = tokio::time::interval(BEAT);
     loop {
-        interval.tick().await;
         meters.runtime.end();
+        rhythm::rest(BEAT).await;
     }
 }
 

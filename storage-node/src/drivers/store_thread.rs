@@ -23,12 +23,17 @@ use super::{
 
 /// Events taken in before a drain at most.
 const MAX_EVENTS: usize = 4096;
+/// Ticks between two looks at which leases were used: some in the time behind which a group rests.
+const LEASES_LOOKED_AT: u64 = 5;
 
 type ReportReply = oneshot::Sender<(Vec<wire::LedShard>, Vec<wire::HeldReplica>)>;
 
 pub(crate) struct StoreThread {
     pub(crate) store: Store,
     pub(crate) tick: Duration,
+    /// The moment of the last tick.
+    pub(crate) ticked: Instant,
+    pub(crate) ticks: u64,
     pub(crate) control: Receiver<StoreInput>,
     pub(crate) intake: Receiver<StoreInput>,
     /// For what answers to actions come back by.
@@ -54,9 +59,12 @@ pub(crate) struct StoreThread {
 impl StoreThread {
     /// Until it is told to stop, or nobody could tell it anything any more.
     pub(crate) fn run(mut self) {
-        let mut next_tick = Instant::now() + self.tick;
+        self.ticked = Instant::now();
         loop {
             let mut reports = Vec::new();
+            let next_tick = self.ticked + self.tick * (self.store.idle_ticks() as u32 + 1);
+            // Waiting for nothing is no standstill.
+            self.board.turned(clock::now_ns() + next_tick.saturating_duration_since(Instant::now()).as_nanos() as u64);
             let goes_on = self.take_in(next_tick, &mut reports);
             for (shard, (replica, index)) in self.applied.take_news() {
                 self.store.handle(clock::now_ns(), Event::Applied { shard, replica, index });
@@ -65,11 +73,7 @@ impl StoreThread {
             self.meters.store.begin();
             self.meters.store.end();
             self.meters.intake_waits.store(self.intake.len(), Relaxed);
-            if Instant::now() >= next_tick {
-                self.store.handle(clock::now_ns(), Event::Tick);
-                // A late tick is dropped, never made up: followers must not hurry towards an election.
-                next_tick = (next_tick + self.tick).max(Instant::now() + self.tick / 2);
-            }
+            self.tick();
             let actions = self.store.drain(clock::now_ns());
             self.awaits_applied = actions.awaits_applied;
             self.act(actions, reports);
@@ -82,6 +86,28 @@ impl StoreThread {
         }
     }
 
+    /// Behind a wait, before what ended it.
+    fn skip_ticks(&mut self) {
+        let passed = self.ticked.elapsed().as_nanos() / self.tick.as_nanos().max(1);
+        self.ticked += self.tick * self.store.skip_ticks(passed as u64) as u32;
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if now >= self.ticked + self.tick {
+            self.ticks += 1;
+            // Reads by the lease pass the store by.
+            if self.ticks.is_multiple_of(LEASES_LOOKED_AT) {
+                for shard in self.board.take_asked() {
+                    self.store.handle(clock::now_ns(), Event::LeaseUsed { shard });
+                }
+            }
+            self.store.handle(clock::now_ns(), Event::Tick);
+            // A late tick is dropped, never made up: followers must not hurry towards an election.
+            self.ticked = (self.ticked + self.tick).max(now - self.tick / 2);
+        }
+    }
+
     /// Waits for something to happen, then takes in all that waits, up to a bound.
     fn take_in(&mut self, next_tick: Instant, reports: &mut Vec<ReportReply>) -> bool {
         let mut timeout = next_tick.saturating_duration_since(Instant::now());
@@ -90,19 +116,21 @@ impl StoreThread {
         }
         let first = if self.pressure.has_room() {
             select! {
-                recv(self.control) -> input => input.ok(),
+                recv(self.control) -> input => Some(input.ok()),
                 recv(self.intake) -> input => {
                     self.meters.intake.end();
-                    input.ok()
+                    Some(input.ok())
                 }
-                default(timeout) => return true,
+                default(timeout) => None,
             }
         } else {
             select! {
-                recv(self.control) -> input => input.ok(),
-                default(timeout) => return true,
+                recv(self.control) -> input => Some(input.ok()),
+                default(timeout) => None,
             }
         };
+        self.skip_ticks();
+        let Some(first) = first else { return true };
         let Some(first) = first else { return false };
         if !self.input(first, reports) {
             return false;

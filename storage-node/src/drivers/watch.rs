@@ -1,4 +1,4 @@
-//! The watchdog's thread: looks at all drivers ten times a second, says what stands still, and ends the process where the
+//! The watchdog's thread: looks at all drivers ten times a second, and less often at rest, says what stands still, and ends the process where the
 //! verdict says so. It touches no disk, takes no lock that is held through IO, and does not need the runtime: it must be the
 //! last to hang. What follows from a look is decided by [`granary_duties::watchdog`].
 
@@ -20,6 +20,11 @@ use granary_duties::{
 use super::{Health, LaneTo, Outbound, fatal::end_at_once, meters::Meters};
 use crate::exit;
 
+/// Between two looks of which the first saw that nothing was under way.
+const LOOK_AT_REST: Duration = Duration::from_millis(300);
+/// Parts that have nothing to do at times.
+const SOMETIMES: [Part; 6] = [Part::Log, Part::LogQueue, Part::Flush, Part::Apply, Part::Intake, Part::Worker];
+
 /// What it looks at.
 pub(crate) struct Watch {
     pub(crate) limits: Limits,
@@ -38,8 +43,9 @@ impl Watch {
     pub(crate) fn run(self) {
         let (mut watchdog, mut peers) = (Watchdog::default(), BTreeMap::new());
         let (mut last, mut before) = (Instant::now(), Verdict::default());
+        let mut at_rest = false;
         loop {
-            std::thread::sleep(LOOK);
+            std::thread::sleep(if at_rest { LOOK_AT_REST } else { LOOK });
             if self.stopping.load(Relaxed) {
                 return;
             }
@@ -47,6 +53,7 @@ impl Watch {
             let passed = now.saturating_duration_since(last);
             last = now;
             let seen = self.seen(&mut peers, passed);
+            at_rest = !SOMETIMES.iter().any(|part| seen.work[*part as usize].busy) && seen.peer_stood.is_zero();
             let verdict = watchdog.look(&self.limits, &seen, passed);
             say_what_changed(&before, &verdict, seen.sync_average);
             before = verdict.clone();

@@ -1,6 +1,6 @@
 //! Reads of one key, and what every linearizable or stale read goes through (HAZARDS H16).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use granary_common::{ShardId, slot_of};
 use granary_machine::{View, kv, shard};
@@ -14,6 +14,12 @@ use crate::{
     drivers::{ReadPass, StoreError, clock, remaining},
     member::Member,
 };
+
+/// A group at rest says once a second how far it is. Woken for a stale read, it says so within two beats of its leader: the first
+/// brings the lease back, the second tells by it.
+const FRESH_AGAIN: Duration = Duration::from_millis(250);
+/// Between two looks meanwhile.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The answer if this node leads the shard and its lease holds; never waits. `None` also for what must be refused: the
 /// long way says why.
@@ -33,7 +39,7 @@ pub(super) async fn get(member: &Member, request: GetRequest, deadline: Instant)
     kv::validate_get(&request)?;
     let shard = route::of_slot(&member.map.current(), slot_of(&request.key))?;
     if let Some(bound) = stale_bound_ms(request.consistency.as_ref()) {
-        check_freshness(member, shard, bound)?;
+        check_freshness(member, shard, bound, deadline).await?;
         // From a snapshot: no lease says that the replica is not replaced between the reads of two rows.
         return get_from(member, &member.data.snapshot(), shard, &request.key);
     }
@@ -67,8 +73,31 @@ pub(super) async fn pass(member: &Member, shard: ShardId, deadline: Instant) -> 
     member.store.read(shard, left).await.map_err(|error| route::refusal(member, shard, error))
 }
 
-/// Whether the replica here is as fresh as asked; to be called before the rows are read.
-pub(super) fn check_freshness(member: &Member, shard: ShardId, bound_ms: u64) -> Result<(), Error> {
+/// Whether the replica here is as fresh as asked; to be called before the rows are read. Waits a moment for one at rest.
+pub(super) async fn check_freshness(
+    member: &Member,
+    shard: ShardId,
+    bound_ms: u64,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let too_stale = match is_fresh(member, shard, bound_ms) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    if !member.store.published(shard).is_some_and(|state| member.store.wake(&state)) {
+        return Err(too_stale);
+    }
+    let deadline = deadline.min(Instant::now() + FRESH_AGAIN);
+    while Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+        if is_fresh(member, shard, bound_ms).is_ok() {
+            return Ok(());
+        }
+    }
+    Err(too_stale)
+}
+
+fn is_fresh(member: &Member, shard: ShardId, bound_ms: u64) -> Result<(), Error> {
     if member.store.read_by_lease(shard).is_some() {
         return Ok(());
     }

@@ -44,7 +44,7 @@ async fn page_here(
     deadline: Instant,
 ) -> Result<ScanResponse, Error> {
     if let Some(bound) = read::stale_bound_ms(request.consistency.as_ref()) {
-        read::check_freshness(member, shard, bound)?;
+        read::check_freshness(member, shard, bound, deadline).await?;
         return read_page(member, shard, request).await;
     }
     loop {

@@ -24,8 +24,9 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Calls under way on one connection; more wait in the client.
 const STREAMS: u32 = 1024;
-/// A connection that is silent for the interval is asked for a sign of life, and closed when none comes in the timeout.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// A connection that is silent for the interval is asked for a sign of life, and closed when none comes in the timeout. Who
+/// opened it asks more often: this only ends what the dead have left.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a server ended early, or could not begin.

@@ -43,6 +43,8 @@ pub struct ShardSample {
     pub shard: ShardId,
     /// Whether it leads.
     pub leads: bool,
+    /// Whether its group is at rest.
+    pub quiesced: bool,
     /// Last entry applied; 0 while it waits for its snapshot.
     pub applied_index: u64,
     /// Revision of the last write.
@@ -63,6 +65,7 @@ pub fn sample(member: &Member) -> Sample {
         ShardSample {
             shard: published.shard,
             leads: published.role == Role::Leader,
+            quiesced: published.quiesced,
             applied_index: state.applied_index,
             revision: state.revision,
             bytes: member.data.most_bytes(&state),

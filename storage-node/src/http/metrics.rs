@@ -8,6 +8,7 @@
 //! | `member` | | 1 once the node belongs to a cluster; without it none of the following are shown |
 //! | `replicas` | | replicas here |
 //! | `leaders` | | those of them that lead |
+//! | `quiesced` | | replicas here whose groups rest, since nothing is asked of them |
 //! | `shard_applied_index` | `shard` | last entry applied |
 //! | `shard_revision` | `shard` | revision of the last write |
 //! | `shard_bytes` | `shard` | rough size of the rows |
@@ -136,6 +137,8 @@ impl Collector for Live {
         let leaders = sample.shards.iter().filter(|shard| shard.leads).count();
         page.gauge("replicas", "Replicas here", sample.shards.len() as u64)?;
         page.gauge("leaders", "Replicas here that lead", leaders as u64)?;
+        let quiesced = sample.shards.iter().filter(|shard| shard.quiesced).count();
+        page.gauge("quiesced", "Replicas here whose groups rest", quiesced as u64)?;
         page.gauge("map_version", "Version of the node's copy of the cluster map", sample.map_version)?;
         page.gauge("requests_free", "Requests that the store could take now", sample.requests_free as u64)?;
         page.gauge("read_only", "1 while writes are refused for lack of space", u64::from(sample.read_only))?;
@@ -268,6 +271,7 @@ mod tests {
         let shard = |id, leads| ShardSample {
             shard: ShardId(id),
             leads,
+            quiesced: leads,
             applied_index: 70,
             stands: if leads { Stands::Commit } else { Stands::No },
             ..Default::default()
@@ -288,6 +292,7 @@ mod tests {
         for line in [
             "granary_replicas 2",
             "granary_leaders 1",
+            "granary_quiesced 1",
             "granary_shard_applied_index{shard=\"2\"} 70",
             "granary_syncs_total{store=\"raft\"} 5",
             "granary_read_only 1",

@@ -13,12 +13,12 @@ use granary_duties::away::{Wish, sent_away, wish};
 use granary_proto::map::ClusterMap;
 use granary_store::Event;
 
-use crate::{drivers::clock, member::Member};
+use crate::{drivers::clock, member::Member, rhythm};
 
 /// While a lease runs the clock is read at least so often, for it may be set.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often the watchdog's verdict is looked at.
-const LOOK_AT_HEALTH: Duration = Duration::from_millis(100);
+const LOOK_AT_HEALTH: Duration = Duration::from_millis(250);
 /// From when the watchdog gave its verdict until leaders are handed over: where all disks are slow, all have said so by
 /// then, and nobody hands over.
 const OTHERS_MAY_SPEAK: Duration = Duration::from_millis(500);
@@ -28,6 +28,7 @@ pub(super) async fn run(member: Arc<Member>) {
     let mut leaving = member.meta.leaving();
     let mut told = false;
     let mut told_slow = BTreeSet::new();
+    let mut says_slow = false;
     let mut slow_since = None;
     loop {
         let wish = wish(&maps.borrow_and_update(), member.id(), clock::unix_ms());
@@ -37,7 +38,13 @@ pub(super) async fn run(member: Arc<Member>) {
             member.store.event(Event::LeadersAway { away });
         }
         let slow_here = member.drivers.health.away();
-        member.peers.set_slow_here(slow_here || *leaving.borrow());
+        let says = slow_here || *leaving.borrow();
+        member.peers.set_slow_here(says);
+        if says != says_slow {
+            // Every frame says so; of groups at rest there are few.
+            member.store.event(Event::WakeAll);
+            says_slow = says;
+        }
         slow_since = slow_here.then(|| slow_since.unwrap_or_else(Instant::now));
         let counts = slow_since.is_some_and(|since| since.elapsed() >= OTHERS_MAY_SPEAK);
         let slow = not_to_lead(&member, &maps.borrow(), counts);
@@ -55,7 +62,7 @@ pub(super) async fn run(member: Arc<Member>) {
             changed = maps.changed() => if changed.is_err() { return },
             changed = leaving.changed() => if changed.is_err() { return },
             () = lease_end => {}
-            () = tokio::time::sleep(LOOK_AT_HEALTH) => {}
+            () = rhythm::rest(LOOK_AT_HEALTH) => {}
         }
     }
 }

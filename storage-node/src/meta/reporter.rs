@@ -7,13 +7,14 @@ use granary_duties::reporting::candidates;
 use granary_engine::DiskSpace;
 use granary_proto::raft::{ReportRequest, ReportResponse};
 use granary_store::Stands;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 use tracing::{debug, warn};
 
-use crate::member::Member;
+use crate::{member::Member, rhythm};
 
-/// Time between two reports when nothing changed.
-const INTERVAL: Duration = Duration::from_millis(250);
+/// Time between two reports when nothing changed, and when besides all groups here rest.
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(1));
 /// Shortest time between two reports.
 const MIN_GAP: Duration = Duration::from_millis(20);
 /// Longest wait for one answer.
@@ -37,9 +38,12 @@ pub(super) async fn run(member: Arc<Member>) {
             Err(status) => debug!(%status, "nobody took this node's report"),
             Ok(()) => removed = false,
         }
-        tokio::time::sleep(MIN_GAP).await;
+        let reported = Instant::now();
         // Either way it is time.
-        let _ = tokio::time::timeout(INTERVAL - MIN_GAP, changes.changed()).await;
+        let rests = member.store.all_published().iter().all(|state| state.quiesced);
+        let interval = if rests { INTERVALS.1 } else { INTERVALS.0 };
+        let _ = tokio::time::timeout_at(rhythm::next(interval), changes.changed()).await;
+        tokio::time::sleep_until(reported + MIN_GAP).await;
     }
 }
 

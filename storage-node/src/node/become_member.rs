@@ -169,6 +169,7 @@ fn settings(options: &Options, identity: &Identity) -> Settings {
             report: ticks(options.stands_seconds),
             give_up: ticks(options.disk_hangs_seconds) / 2 * 3,
         },
+        quiesce_after: u64::from(options.quiesce_ms.div_ceil(options.tick_ms)),
         tick_ns: u64::from(options.tick_ms) * 1_000_000,
         heartbeat_ticks: options.heartbeat_ticks as usize,
         election_ticks: options.election_ticks as usize,

@@ -8,7 +8,7 @@ use std::{
 
 use granary_engine::{DiskSpace, StoreKind};
 
-use crate::member::Member;
+use crate::{member::Member, rhythm};
 
 /// How often it is looked whether there is something to gain.
 const LOOK: Duration = Duration::from_secs(2);
@@ -56,7 +56,7 @@ impl Last {
 pub(super) async fn run(member: Arc<Member>) {
     let mut last = [Last::none(), Last::none()];
     loop {
-        tokio::time::sleep(LOOK).await;
+        rhythm::rest(LOOK).await;
         if !member.space.is_read_only() {
             last = [Last::none(), Last::none()];
             continue;

@@ -12,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
 use super::Node;
-use crate::{grpc::KvService, member::Member};
+use crate::{grpc::KvService, member::Member, rhythm};
 
 /// How often it is looked whether leaders have left.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often it is looked whether the node is ready.
+const LOOK_AT_READY: Duration = Duration::from_millis(500);
 /// Leaders that have not moved for this long will not: nobody can take them.
 const STUCK: Duration = Duration::from_secs(2);
 /// For answers under way to be written.
@@ -92,12 +94,11 @@ async fn move_leaders_away(member: &Member, limit: Duration) {
 
 /// Keeps the answer of the gRPC health service equal to `/readyz`.
 pub(super) async fn report_health(node: Arc<Node>, reporter: HealthReporter) {
-    let mut interval = tokio::time::interval(Duration::from_millis(250));
     loop {
-        interval.tick().await;
         match node.check_ready() {
             Ok(()) => reporter.set_serving::<KvServer<KvService<Node>>>().await,
             Err(_) => reporter.set_not_serving::<KvServer<KvService<Node>>>().await,
         }
+        rhythm::rest(LOOK_AT_READY).await;
     }
 }

@@ -11,10 +11,10 @@ use std::{
 use granary_engine::{DiskSpace, remove_set_aside, stores_set_aside};
 use granary_proto::{admin::CanStopRequest, map::ReplicaRole};
 
-use crate::member::Member;
+use crate::{member::Member, rhythm};
 
 /// How often it is looked.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_secs(1);
 /// Between two questions whether the cluster can do without this node.
 const ASK: Duration = Duration::from_secs(1);
 /// Before a start that could do nothing is followed by another one.
@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub(super) async fn watch(member: Arc<Member>) {
     let known = member.data.damage().is_some();
     while member.data.damage().is_none() {
-        tokio::time::sleep(LOOK).await;
+        rhythm::rest(LOOK).await;
     }
     member.scrub.counts.damages.fetch_add(1, Relaxed);
     member.meta.leave();
@@ -92,7 +92,7 @@ pub(super) async fn finish(member: Arc<Member>) {
     // All of them twice in a row: replicas that are still to be made do not show.
     let mut whole = 0;
     while whole < 2 {
-        tokio::time::sleep(LOOK).await;
+        rhythm::rest(LOOK).await;
         let complete = member.map.current().version > 0 && member.drivers.is_complete();
         whole = if complete && not_whole(&member) == 0 { whole + 1 } else { 0 };
     }

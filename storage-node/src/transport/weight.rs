@@ -18,7 +18,7 @@ pub(crate) fn of(message: &RaftMessage) -> usize {
                 FRAMING + entries + raft.context.len() + members * 10
             }
             Some(Body::Notice(notice)) => notice.group.as_ref().map_or(0, |group| group.replicas.len() * 32),
-            None => 0,
+            Some(Body::Wake(_)) | None => 0,
         }
 }
 

@@ -245,6 +245,8 @@ pub struct Published {
     pub gone: bool,
     /// The replica is a voter or learner with state and close to the end of its leader's log.
     pub caught_up: bool,
+    /// The group is at rest: who asks for its leader here tells the store, see [`crate::Event::Wake`].
+    pub quiesced: bool,
     /// Whether it stands still.
     pub stands: Stands,
 }

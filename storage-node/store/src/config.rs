@@ -31,6 +31,10 @@ pub struct Config {
     pub memory_bytes: usize,
     /// How much log is kept on disk for slow followers.
     pub retention: Retention,
+    /// Ticks without anything to do behind which a group quiesces; 0: never. See [`Config::quiesced_pace`].
+    pub quiesce_after: u64,
+    /// Ticks of the store in one tick of a group that has quiesced, so that its leader beats so many times less often.
+    pub quiesced_pace: u64,
     /// When a group that stands still is reported, and when its leader gives up.
     pub standstill: StandstillTicks,
     /// Seed of the election timeouts.
@@ -62,8 +66,8 @@ impl Retention {
 }
 
 impl Config {
-    /// Ticks of 25 ms, heartbeats every 50 ms, elections after 300 to 425 ms, a word about a group that stands still after
-    /// 10 s, another leader after 60 s.
+    /// Ticks of 25 ms, heartbeats every 50 ms, elections after 300 to 425 ms; a group without anything to do for half a second
+    /// beats once a second from then on; a word about a group that stands still after 10 s, another leader after 60 s.
     pub fn new(node: NodeId, seed: u64) -> Self {
         Self {
             node,
@@ -83,6 +87,8 @@ impl Config {
                 entries_for_followers: 100_000,
                 bytes_for_followers: 64 << 20,
             },
+            quiesce_after: 20,
+            quiesced_pace: 20,
             standstill: StandstillTicks { report: 400, give_up: 2_400 },
             seed,
         }

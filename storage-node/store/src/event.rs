@@ -15,7 +15,8 @@ pub type Ticket = u64;
 /// One thing that happened.
 #[derive(Debug)]
 pub enum Event {
-    /// One tick interval has passed. Late ticks are dropped by the driver, never made up.
+    /// One tick interval has passed. Late ticks are dropped by the driver, never made up. Those in which nothing is due need
+    /// not be told one by one, see [`crate::Store::idle_ticks`].
     Tick,
     /// From another node.
     Message(wire::RaftMessage),
@@ -120,6 +121,19 @@ pub enum Event {
         /// All of them.
         nodes: BTreeSet<NodeId>,
     },
+    /// Somebody asks for the leader of the shard, or needs a fresher replica: its group rests no more.
+    Wake {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// The shard was read by the lease of its leader here: its group does not rest soon, so that there still is one for the
+    /// next reader. One at rest goes on to rest.
+    LeaseUsed {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// All groups here rest no more.
+    WakeAll,
     /// The last send to this node failed.
     Unreachable {
         /// The node.

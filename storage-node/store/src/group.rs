@@ -4,6 +4,7 @@ mod collect;
 mod lead;
 mod notice;
 mod publish;
+mod quiesce;
 mod stand;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,6 +18,8 @@ use raft::{
     GetEntriesContext, RawNode, StateRole,
     eraftpb::{Entry, Message, MessageType},
 };
+
+pub(crate) use quiesce::Beat;
 
 use crate::{
     action::{Actions, Answer, Install, LostLog, Published},
@@ -136,8 +139,9 @@ pub(crate) struct Group {
     data_lost: bool,
     settled_at: Option<(u64, u64)>,
     published: Option<publish::Face>,
-    /// Ticks of the store before the group's first.
-    tick_offset: u64,
+    quiesce: quiesce::Quiesce,
+    /// Whether it sends heartbeats at this tick, if it leads.
+    beat: Beat,
     /// Looked at once a heartbeat: what may be purged is worth no look at every drain.
     purge_due: bool,
     /// Voters, and those of the outgoing half, as Raft has them: asked for at every drain.
@@ -166,7 +170,7 @@ impl Group {
     pub(crate) fn start(
         config: &Config,
         rng: &mut Rng,
-        (now_ns, store_ticks): (u64, u64),
+        now_ns: u64,
         (shard, replica): (ShardId, ReplicaId),
         mut recovered: Recovered,
         founding: Founding,
@@ -233,7 +237,8 @@ impl Group {
             data_lost,
             settled_at: None,
             published: None,
-            tick_offset: store_ticks,
+            quiesce: quiesce::Quiesce::default(),
+            beat: Beat::No,
             purge_due: false,
             voters: [Vec::new(), Vec::new()],
             handing: Pauses::default(),
@@ -308,11 +313,14 @@ impl Group {
         rng: &mut Rng,
         now_ns: u64,
         leave: Leave<'_>,
+        beat: Beat,
         out: &mut Actions,
     ) -> bool {
         let stood = self.stands;
+        // A group at rest ticks only now and then.
+        self.beat = if self.is_quiesced() && beat == Beat::Fast { Beat::No } else { beat };
         self.turn(config, rng, now_ns, leave, out);
-        self.is_beat(config)
+        self.beats()
             || self.stands != stood
             || !self.reads_new.is_empty()
             || !self.gathered.is_empty()
@@ -337,15 +345,16 @@ impl Group {
             self.ask_when_unheard(now_ns, out);
             return;
         }
+        self.look_at_rest(config, now_ns, leave, out);
         self.tick_raft(config, now_ns);
         self.look(config, rng);
-        self.purge_due |= self.is_beat(config);
+        self.purge_due |= self.beats();
         self.retry_reads(config);
         self.expire_snapshot(out);
         self.tell_removed(now_ns, out);
         if self.leads() {
             self.heard_tick = self.ticks;
-            if self.is_beat(config) {
+            if self.beats() {
                 self.walk(leave);
             }
         } else {
@@ -380,7 +389,7 @@ impl Group {
         }
         // A new leader's first heartbeat waits for the others of its node.
         let would_beat = self.node.raft.heartbeat_elapsed() + 1 >= config.heartbeat_ticks;
-        if self.leads() && would_beat && !self.is_beat(config) {
+        if self.leads() && would_beat && !self.beats() {
             return;
         }
         self.node.tick();
@@ -406,10 +415,8 @@ impl Group {
             && (own.term, own.index) >= theirs
     }
 
-    /// Whether all groups of the node send their heartbeats at this tick, so that they go in the same frames: at rest, what a
-    /// frame costs is most of what a node does.
-    fn is_beat(&self, config: &Config) -> bool {
-        (self.ticks + self.tick_offset).is_multiple_of(config.heartbeat_ticks as u64)
+    fn beats(&self) -> bool {
+        self.beat != Beat::No
     }
 
     /// Notices a change of term or role: timeouts are drawn anew from the store's own generator, the lease begins anew.
@@ -422,6 +429,7 @@ impl Group {
             self.lease.reset();
         }
         self.last_seen = seen;
+        self.wake();
         self.vote_ticks = 0;
         if seen.1 == StateRole::Candidate {
             self.campaigns += 1;
@@ -457,6 +465,7 @@ impl Group {
                 let to = (message.to_replica, message.commit_index);
                 return self.notice(now_ns, (from, from_node), to, &notice, out);
             }
+            Some(wire::raft_message::Body::Wake(_)) => return self.alert(config),
             Some(wire::raft_message::Body::Raft(body)) if message.to_replica == self.replica.0 => body,
             Some(wire::raft_message::Body::Raft(_)) | None => return,
         };
@@ -484,6 +493,9 @@ impl Group {
             self.seen_nodes.insert(from, from_node);
         }
         let (term, commit_of_append) = (body.term, message.commit_index);
+        if !matches!(kind, MessageType::MsgHeartbeat | MessageType::MsgHeartbeatResponse) {
+            self.wake();
+        }
         let heir = self.node.raft.lead_transferee;
         // An error names a message that is of no use here; Raft sends again what matters.
         let _ = self.node.step(body);
@@ -505,8 +517,14 @@ impl Group {
             self.heard_tick = self.ticks;
             self.lease.handled(from, message.sent_at_ns, 0);
             self.lease.leader_committed(message.echo_ns, commit_of_append, self.node.raft.raft_log.applied);
+            if kind == MessageType::MsgHeartbeat {
+                self.heard_beat(message.quiesced);
+            }
         } else if response && self.leads() {
             self.lease.handled(from, message.sent_at_ns, message.echo_ns);
+            if kind == MessageType::MsgHeartbeatResponse {
+                self.heard_answer(from, message.quiesced);
+            }
         }
     }
 
@@ -539,19 +557,26 @@ impl Group {
         }
     }
 
-    pub(crate) fn propose(&mut self, ticket: Ticket, data: bytes::Bytes, out: &mut Actions) {
+    pub(crate) fn propose(
+        &mut self,
+        ticket: Ticket,
+        data: bytes::Bytes,
+        (config, now_ns): (&Config, u64),
+        out: &mut Actions,
+    ) {
         let mut entry = Entry::default();
         entry.data = data;
-        self.gather(ticket, entry, out);
+        self.gather(ticket, entry, (config, now_ns), out);
     }
 
-    pub(crate) fn mark(&mut self, ticket: Ticket, mark: u64, out: &mut Actions) {
+    pub(crate) fn mark(&mut self, ticket: Ticket, mark: u64, (config, now_ns): (&Config, u64), out: &mut Actions) {
         let mut entry = Entry::default();
         entry.context = granary_common::log::mark(mark);
-        self.gather(ticket, entry, out);
+        self.gather(ticket, entry, (config, now_ns), out);
     }
 
-    fn gather(&mut self, ticket: Ticket, entry: Entry, out: &mut Actions) {
+    fn gather(&mut self, ticket: Ticket, entry: Entry, (config, now_ns): (&Config, u64), out: &mut Actions) {
+        self.rouse(config, now_ns, out);
         if self.leads() {
             self.gathered.push((ticket, entry));
         } else {
@@ -609,10 +634,12 @@ impl Group {
         }
     }
 
-    pub(crate) fn read(&mut self, ticket: Ticket, out: &mut Actions) {
+    pub(crate) fn read(&mut self, ticket: Ticket, (config, now_ns): (&Config, u64), out: &mut Actions) {
         if self.leads() {
+            self.reads_at_rest();
             self.reads_new.push(ticket);
         } else {
+            self.rouse(config, now_ns, out);
             out.answers.push((ticket, Answer::NotLeader { leader: self.leader_hint() }));
         }
     }
@@ -696,6 +723,7 @@ impl Group {
             sent_at_ns: now_ns,
             echo_ns: 0,
             commit_index: if self.vouches(now_ns) { self.node.raft.raft_log.committed } else { 0 },
+            quiesced: self.says_quiesced(),
             body: None,
         }
     }
@@ -706,7 +734,8 @@ impl Group {
         !self.lease.is_handed_over() && self.published.is_some_and(|face| face.holds_lease(self.node.raft.term, now_ns))
     }
 
-    pub(crate) fn unreachable(&mut self, node: NodeId) {
+    pub(crate) fn unreachable(&mut self, config: &Config, node: NodeId) {
+        self.wake_for(config, node);
         if !self.leads() {
             return;
         }
@@ -756,6 +785,7 @@ impl Group {
 
     /// Hands out nothing more, and asks to be started anew without its state. What it has promised stays in its log.
     pub(crate) fn rebuild(&mut self, out: &mut Actions) {
+        self.wake();
         let is_whole = self.installing.is_none() && !self.data_lost && self.group.version > 0;
         let has_leader = self.node.raft.leader_id != raft::INVALID_ID && !self.leads();
         if is_whole && has_leader && !std::mem::replace(&mut self.destroying, true) {

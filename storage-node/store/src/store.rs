@@ -8,7 +8,7 @@ use crate::{
     action::{Actions, Answer, Persist},
     config::Config,
     event::{Event, Founding, Recovered},
-    group::{Group, Leave},
+    group::{Beat, Group, Leave},
     rng::Rng,
 };
 
@@ -21,6 +21,8 @@ pub struct Store {
     ticks: u64,
     /// Groups with something to collect.
     dirty: BTreeSet<ShardId>,
+    /// Groups that have not quiesced.
+    awake: BTreeSet<ShardId>,
     /// Groups of which something waits for entries to be applied.
     eager: BTreeSet<ShardId>,
     /// Groups whose proposals are held back until a batch is persisted.
@@ -46,6 +48,7 @@ impl Store {
             groups: BTreeMap::new(),
             ticks: 0,
             dirty: BTreeSet::new(),
+            awake: BTreeSet::new(),
             eager: BTreeSet::new(),
             held: BTreeSet::new(),
             has_persisted: false,
@@ -74,21 +77,21 @@ impl Store {
             Event::Propose { shard, ticket, data } => match self.groups.get_mut(&shard) {
                 Some(group) => {
                     self.dirty.insert(shard);
-                    group.propose(ticket, data, &mut self.out);
+                    group.propose(ticket, data, (&self.config, now_ns), &mut self.out);
                 }
                 None => self.out.answers.push((ticket, Answer::NoReplica)),
             },
             Event::Mark { shard, ticket, mark } => match self.groups.get_mut(&shard) {
                 Some(group) => {
                     self.dirty.insert(shard);
-                    group.mark(ticket, mark, &mut self.out);
+                    group.mark(ticket, mark, (&self.config, now_ns), &mut self.out);
                 }
                 None => self.out.answers.push((ticket, Answer::NoReplica)),
             },
             Event::Read { shard, ticket } => match self.groups.get_mut(&shard) {
                 Some(group) => {
                     self.dirty.insert(shard);
-                    group.read(ticket, &mut self.out);
+                    group.read(ticket, (&self.config, now_ns), &mut self.out);
                 }
                 None => self.out.answers.push((ticket, Answer::NoReplica)),
             },
@@ -109,14 +112,34 @@ impl Store {
                 {
                     self.dirty.remove(&shard);
                     self.eager.remove(&shard);
+                    self.awake.remove(&shard);
                     group.stop(&mut self.out);
                 }
             }
-            Event::LeadersAway { away } => self.away = away,
-            Event::SlowNodes { nodes } => self.slow = nodes,
+            Event::LeadersAway { away } => {
+                self.away = away;
+                self.wake_all();
+            }
+            Event::SlowNodes { nodes } => {
+                self.slow = nodes;
+                self.wake_all();
+            }
+            Event::Wake { shard } => {
+                if let Some(group) = self.groups.get_mut(&shard) {
+                    self.dirty.insert(shard);
+                    group.rouse(&self.config, now_ns, &mut self.out);
+                }
+            }
+            Event::WakeAll => self.wake_all(),
+            Event::LeaseUsed { shard } => {
+                if let Some(group) = self.groups.get_mut(&shard) {
+                    group.lease_used();
+                }
+            }
             Event::Unreachable { node } => {
-                for group in self.groups.values_mut() {
-                    group.unreachable(node);
+                for (shard, group) in &mut self.groups {
+                    group.unreachable(&self.config, node);
+                    self.dirty.insert(*shard);
                 }
             }
             Event::Report => {
@@ -190,6 +213,10 @@ impl Store {
             }
             items.extend(group.purge(&self.config));
             group.publish(&self.config, now_ns, &mut self.out);
+            match group.is_quiesced() {
+                true => self.awake.remove(&shard),
+                false => self.awake.insert(shard),
+            };
             match group.awaits_applied() {
                 true => self.eager.insert(shard),
                 false => self.eager.remove(&shard),
@@ -204,13 +231,42 @@ impl Store {
         std::mem::take(&mut self.out)
     }
 
+    /// Ticks from now on in which nothing is due unless something happens before: none, or some while all groups rest.
+    pub fn idle_ticks(&self) -> u64 {
+        let pace = self.config.quiesced_pace;
+        if self.awake.is_empty() && self.dirty.is_empty() { pace - 1 - self.ticks % pace } else { 0 }
+    }
+
+    /// So many ticks have passed, of which those in which nothing was due are over by that; gives their number. To be told
+    /// before what has happened since: a group that it wakes must not be in a hurry for the time that it slept through.
+    pub fn skip_ticks(&mut self, passed: u64) -> u64 {
+        let skipped = passed.min(self.idle_ticks());
+        self.ticks += skipped;
+        skipped
+    }
+
     fn tick(&mut self, now_ns: u64) {
         self.ticks += 1;
+        let beat = Beat::at(self.ticks, &self.config);
         let leave = Leave { must: self.away, slow: &self.slow };
+        let all = self.ticks.is_multiple_of(self.config.quiesced_pace);
+        if !all && self.awake.is_empty() {
+            return;
+        }
         for (shard, group) in &mut self.groups {
-            if group.tick(&self.config, &mut self.rng, now_ns, leave, &mut self.out) {
+            if !all && group.is_quiesced() {
+                continue;
+            }
+            if group.tick(&self.config, &mut self.rng, now_ns, leave, beat, &mut self.out) {
                 self.dirty.insert(*shard);
             }
+        }
+    }
+
+    fn wake_all(&mut self) {
+        for (shard, group) in &mut self.groups {
+            group.wake();
+            self.dirty.insert(*shard);
         }
     }
 
@@ -232,9 +288,10 @@ impl Store {
             tracing::error!(shard = shard.0, "a second replica of one shard was to start here: refused");
             return;
         }
-        match Group::start(&self.config, &mut self.rng, (now_ns, self.ticks), (shard, replica), recovered, founding) {
+        match Group::start(&self.config, &mut self.rng, now_ns, (shard, replica), recovered, founding) {
             Ok(group) => {
                 self.groups.insert(shard, group);
+                self.awake.insert(shard);
                 self.dirty.insert(shard);
             }
             Err(error) => tracing::error!(shard = shard.0, replica = replica.0, %error, "a group does not start"),

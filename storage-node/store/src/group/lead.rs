@@ -31,7 +31,8 @@ impl Group {
         let last = self.last_position().index;
         let Some(progress) = self.node.raft.prs().get(id) else { return Progress::default() };
         let own = id == self.replica.0;
-        let active = own || progress.recent_active;
+        // At rest it would be woken by who does not answer.
+        let active = own || progress.recent_active || self.is_quiesced();
         let caught_up = match progress.state {
             ProgressState::Replicate => progress.matched + CAUGHT_UP_ENTRIES >= last,
             // After a lost connection raft probes, and goes on to do so until there is something new to send: in a group
@@ -140,6 +141,7 @@ impl Group {
     }
 
     pub(crate) fn transfer(&mut self, to: NodeId) {
+        self.wake();
         if !self.leads() {
             return;
         }

@@ -23,6 +23,7 @@ pub(crate) struct Face {
     fresh_ns: u64,
     version: u64,
     caught_up: bool,
+    quiesced: bool,
     stands: Stands,
 }
 
@@ -52,6 +53,7 @@ impl Group {
             group: self.group.clone(),
             gone: false,
             caught_up: face.caught_up,
+            quiesced: face.quiesced,
             stands: face.stands,
         });
     }
@@ -88,6 +90,7 @@ impl Group {
             fresh_ns,
             version: self.group.version,
             caught_up,
+            quiesced: self.is_quiesced(),
             stands: self.stands,
         }
     }

@@ -43,6 +43,8 @@ pub struct Cluster {
     /// What the meta shard says.
     pub map: Vec<map::Shard>,
     pub counts: BTreeMap<&'static str, u64>,
+    /// A node that does not know of rest.
+    pub deaf_to_rest: Option<u64>,
     /// Messages that arrived, by type and receiver.
     pub seen: BTreeMap<(u32, u64), u64>,
     next_replica: u64,
@@ -77,6 +79,7 @@ impl Cluster {
             cut: BTreeSet::new(),
             map: Vec::new(),
             counts: BTreeMap::new(),
+            deaf_to_rest: None,
             seen: BTreeMap::new(),
             next_replica: 100,
             next_ticket: 1,
@@ -222,8 +225,20 @@ impl Cluster {
         boards.filter(|(seen, _)| seen.role == Role::Leader).max_by_key(|(seen, _)| seen.term).map(|(_, node)| node)
     }
 
+    /// Whether a group that the node leads has quiesced.
+    pub fn leads_at_rest(&self, place: usize) -> bool {
+        let node = &self.nodes[place];
+        node.is_up() && node.board.values().any(|seen| seen.role == Role::Leader && seen.quiesced)
+    }
+
     pub fn step(&mut self) {
         self.now += STEP;
+        for place in 0..self.nodes.len() {
+            let node = &mut self.nodes[place];
+            if self.now >= node.paused_until {
+                node.skip_ticks(self.now);
+            }
+        }
         self.deliver();
         self.deliver_files();
         let mut out = Outbox::default();
@@ -244,6 +259,9 @@ impl Cluster {
             self.take(place, &mut out);
         }
         self.checks.check_durability(&self.nodes);
+        if (0..self.nodes.len()).any(|place| self.leads_at_rest(place)) {
+            self.count("quiesced");
+        }
         for node in self.nodes.iter().filter(|node| node.is_up()) {
             self.checks.check_reads(self.now, node);
         }
@@ -253,6 +271,7 @@ impl Cluster {
         let from = self.nodes[place].id;
         for send in out.sends.drain(..) {
             self.check_vote(place, &send.message);
+            self.count("sent message");
             if self.rng.hits(self.weather.drop) {
                 self.counts.entry("dropped message").and_modify(|count| *count += 1).or_insert(1);
                 if self.rng.hits(300_000) {
@@ -311,7 +330,8 @@ impl Cluster {
                 }
             }
         }
-        for (to, message) in arrived {
+        for (to, mut message) in arrived {
+            message.quiesced &= Some(to) != self.deaf_to_rest;
             if let Some(wire::raft_message::Body::Raft(body)) = &message.body {
                 *self.seen.entry((body.r#type, to)).or_default() += 1;
                 if VOTE.contains(&body.r#type) && body.context == CAMPAIGN_TRANSFER {
@@ -391,8 +411,10 @@ impl Cluster {
             cluster.map.clone().iter().all(|shard| {
                 let leader = cluster.leader(shard.id);
                 leader.is_some_and(|leader| {
-                    let clock = cluster.nodes[leader as usize - 1].clock(cluster.now);
-                    cluster.nodes[leader as usize - 1].board[&shard.id].lease_until_ns > clock
+                    let node = &cluster.nodes[leader as usize - 1];
+                    let seen = &node.board[&shard.id];
+                    // Without a lease while the group rests, and the first read brings it back.
+                    seen.quiesced || seen.lease_until_ns > node.clock(cluster.now)
                 })
             })
         });

@@ -16,7 +16,7 @@ use crate::{
 
 const SEEDS: u64 = 200;
 /// What must have happened in the sum of all seeds.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 21] = [
     "dropped message",
     "cut",
     "one-way cut",
@@ -36,6 +36,8 @@ const KINDS: [&str; 19] = [
     "lease read",
     "read by index",
     "read of a follower",
+    "quiesced",
+    "pause at rest",
 ];
 
 fn number(name: &str) -> Option<u64> {
@@ -61,6 +63,8 @@ fn tune(seed: u64) -> impl Fn(&mut Config) {
         };
         let give_up = *rng.pick(&[40, 100, 2_400]);
         config.standstill = StandstillTicks { report: give_up / 4, give_up };
+        config.quiesce_after = *rng.pick(&[0, 1, 8, 40]);
+        config.quiesced_pace = *rng.pick(&[1, 5, 20]);
     }
 }
 
@@ -68,6 +72,8 @@ struct Faults {
     cluster: Cluster,
     factor: u64,
     shards: u32,
+    /// Clients hardly ask for anything.
+    lull: bool,
 }
 
 impl Faults {
@@ -98,6 +104,13 @@ impl Faults {
     }
 
     fn clients(&mut self) {
+        if self.chance(if self.lull { 3.0 } else { 0.5 }) {
+            self.lull = !self.lull;
+        }
+        // Now and then somebody asks, so that groups at rest are asked while something is wrong.
+        if self.lull && !self.chance(5.0) {
+            return;
+        }
         for shard in 1..=self.shards {
             if self.chance(150.0) {
                 let any = self.place() as u64 + 1;
@@ -171,9 +184,10 @@ impl Faults {
                 }
             }
             self.cluster.count("power cut");
-        } else if self.chance(0.5) {
+        } else if self.chance(if self.cluster.leads_at_rest(place) { 3.0 } else { 0.5 }) {
+            let kind = if self.cluster.leads_at_rest(place) { "pause at rest" } else { "pause" };
             self.cluster.nodes[place].paused_until = now + self.cluster.rng.between(10, 1_500) * MS;
-            self.cluster.count("pause");
+            self.cluster.count(kind);
         } else if self.chance(0.7) {
             self.cluster.nodes[place].stalled_until = now + self.cluster.rng.between(10, 700) * MS;
             self.cluster.count("slow disk");
@@ -239,7 +253,7 @@ pub fn run(seed: u64) -> BTreeMap<&'static str, u64> {
     let (nodes, factor) = *rng.pick(&[(3, 3), (4, 3), (5, 3), (5, 3), (5, 5), (3, 1)]);
     let shards = rng.between(1, 3) as u32;
     let cluster = Cluster::new(seed, nodes, shards, factor, tune(seed));
-    let mut faults = Faults { cluster, factor, shards };
+    let mut faults = Faults { cluster, factor, shards, lull: false };
     let speed = *rng.pick(&[MS / 2, 2 * MS, 10 * MS]);
     for node in &mut faults.cluster.nodes {
         (node.speeds.log, node.speeds.apply) = (speed, *rng.pick(&[MS / 2, 5 * MS]));

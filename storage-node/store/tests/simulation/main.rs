@@ -16,6 +16,7 @@ mod cluster;
 mod disk;
 mod faults;
 mod node;
+mod rest;
 mod rng;
 mod scenarios;
 

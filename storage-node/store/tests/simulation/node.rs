@@ -86,7 +86,8 @@ pub struct Node {
     pub crashed_by_itself: bool,
     offered: BTreeMap<u64, State>,
     busy: BTreeSet<u32>,
-    next_tick: u64,
+    /// As far as it has told its store of time.
+    ticked: u64,
     next_flush: u64,
     log: VecDeque<LogJob>,
     log_ready: Option<(u64, usize)>,
@@ -117,7 +118,7 @@ impl Node {
             crashed_by_itself: false,
             offered: BTreeMap::new(),
             busy: BTreeSet::new(),
-            next_tick: 0,
+            ticked: 0,
             next_flush: 0,
             log: VecDeque::new(),
             log_ready: None,
@@ -153,7 +154,7 @@ impl Node {
         }
         self.store = Some(store);
         self.started_at = now;
-        self.next_tick = now + self.config.tick_ns;
+        self.ticked = now;
         self.next_flush = now + self.speeds.flush;
         self.follow_map(now, self.map.clone());
     }
@@ -225,11 +226,24 @@ impl Node {
                 self.event(now, Event::Durable { shard: ShardId(shard), replica: ReplicaId(replica), index });
             }
         }
-        if now >= self.next_tick {
+        self.tick(now);
+    }
+
+    /// As the store's thread does: it sleeps for as long as nothing would happen.
+    fn tick(&mut self, now: u64) {
+        let tick = self.config.tick_ns;
+        let idle = self.store.as_ref().map_or(0, Store::idle_ticks);
+        if now >= self.ticked + (idle + 1) * tick {
             self.event(now, Event::Tick);
-            let tick = self.config.tick_ns;
-            self.next_tick = (self.next_tick + tick).max(now + tick / 2);
+            self.ticked = (self.ticked + tick).max(now - tick / 2);
         }
+    }
+
+    /// Before anything else of a moment.
+    pub fn skip_ticks(&mut self, now: u64) {
+        let tick = self.config.tick_ns;
+        let Some(store) = &mut self.store else { return };
+        self.ticked += store.skip_ticks(now.saturating_sub(self.ticked) / tick) * tick;
     }
 
     fn run_log(&mut self, now: u64, rng: &mut Rng, checks: &mut Checks) {
