@@ -132,8 +132,8 @@ pub struct Options {
     /// Ticks after which it starts at the latest; the moment is random in between, so that candidates seldom collide.
     #[arg(long, env = "GRANARY_MAX_ELECTION_TICKS", default_value_t = 17, value_parser = clap::value_parser!(u32).range(4..=20_000), value_name = "TICKS", help_heading = "Election timing (the same on all nodes)")]
     pub max_election_ticks: u32,
-    /// Time without requests, in ms, behind which a shard's group rests and its leader beats 20 times less often: 0 to
-    /// 86,400,000; 0: never. The first request wakes it.
+    /// Time without requests, in ms, behind which a shard's group rests and its leader beats 20 times less often: 250 to
+    /// 86,400,000, or 0: never. The first request wakes it.
     #[arg(long, env = "GRANARY_QUIESCE_MS", default_value_t = 500, value_parser = clap::value_parser!(u32).range(0..=86_400_000), value_name = "MS", help_heading = "Election timing (the same on all nodes)")]
     pub quiesce_ms: u32,
 
@@ -180,6 +180,8 @@ fn refused(flag: &'static str, value: impl ToString, problem: impl Into<String>)
 
 /// Shortest election timeout: stalls of single syncs of 170 ms were measured, and each would cost an election (HAZARDS H13).
 const MIN_ELECTION: Duration = Duration::from_millis(200);
+/// Shortest time behind which a group rests.
+const MIN_QUIESCE_MS: u32 = 250;
 /// Longest name, in bytes: that of a DNS label, which a name on Kubernetes is.
 const MAX_NAME: usize = 63;
 
@@ -266,7 +268,21 @@ impl Options {
             let problem = format!("must be more than --election-ticks, which is {}", self.election_ticks);
             return Err(refused("max-election-ticks", self.max_election_ticks, problem));
         }
+        // Uses of a lease are noticed eight times a second.
+        if (1..MIN_QUIESCE_MS).contains(&self.quiesce_ms) {
+            return Err(refused(
+                "quiesce-ms",
+                self.quiesce_ms,
+                format!("allowed are 0, and {MIN_QUIESCE_MS} and more"),
+            ));
+        }
         Ok(())
+    }
+
+    /// Ticks in one tick of a group at rest: 20, or fewer where its leader would beat less than once a second, since others count
+    /// on hearing of each node now and then.
+    pub fn quiesced_pace(&self) -> u32 {
+        (1_000 / self.tick_ms.saturating_mul(self.heartbeat_ticks).max(1)).clamp(1, 20)
     }
 
     /// Where others reach this node.
@@ -389,6 +405,12 @@ mod tests {
     #[test]
     fn the_latest_election_must_be_behind_the_earliest() {
         assert_eq!(refused_flag(&["--max-election-ticks", "12"]), Some("max-election-ticks"));
+        assert_eq!(refused_flag(&["--quiesce-ms", "249"]), Some("quiesce-ms"));
+        assert_eq!(refused_flag(&["--quiesce-ms", "250"]), None);
+        assert_eq!(refused_flag(&["--quiesce-ms", "0"]), None);
+        assert_eq!(options(&[]).quiesced_pace(), 20, "a beat a second");
+        assert_eq!(options(&["--tick-ms", "100"]).quiesced_pace(), 5);
+        assert_eq!(options(&["--tick-ms", "1000"]).quiesced_pace(), 1);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use parking_lot::RwLock;
 use crate::rhythm;
 
 /// How often the disk is asked, which costs some us: often while it fills, for a burst may write some hundred MB a second; and
-/// so often at rest that not a quarter of the reserve is gone before a burst is seen.
+/// so often at rest that a third of the reserve at most is gone before a burst is seen. Of a disk with less than the whole reserve, always.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(250));
 /// Bytes by which a disk changes that is at rest.
 const LITTLE: u64 = 1 << 20;
@@ -106,7 +106,8 @@ impl Space {
 
     /// Until the next look, given the last pause and what was free before it.
     fn pause(&self, last: Duration, before: u64) -> Duration {
-        let (shortest, longest) = PAUSES;
+        let is_large = self.marks.read().is_some_and(|marks| marks.full_below >= RESERVE / 2);
+        let (shortest, longest) = if is_large { PAUSES } else { (PAUSES.0, PAUSES.0) };
         match self.free.load(Ordering::Relaxed).abs_diff(before) {
             ..=LITTLE => (last * 2).min(longest),
             _ => shortest,
@@ -185,7 +186,10 @@ mod tests {
         let space = Space::default();
         let free = |free| space.free.store(free, Ordering::Relaxed);
         let (shortest, longest) = PAUSES;
+        *space.marks.write() = Some(Marks::of(100 * MIB, 95, 93));
         free(40 * MIB);
+        assert_eq!(space.pause(shortest, 40 * MIB), shortest, "a small disk");
+        *space.marks.write() = Some(Marks::of(100 * GIB, 95, 93));
         assert_eq!(space.pause(shortest, 40 * MIB), 2 * shortest);
         assert_eq!(space.pause(longest, 41 * MIB), longest);
         assert_eq!(space.pause(longest, 41 * MIB + 1), shortest);

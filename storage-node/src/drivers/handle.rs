@@ -247,13 +247,12 @@ impl StoreHandle {
         Some(ReadPass { ground, board: self.board.clone(), shard })
     }
 
-    /// Wakes the group of `state`, if it rests: somebody asks for its leader, or for a fresher replica. Whether it did rest.
-    /// Bounded by the requests in flight, of which the first ends the rest.
-    pub fn wake(&self, state: &Published) -> bool {
+    /// Wakes the group of `state`, if it rests: somebody asks for its leader, or for a fresher replica. Bounded by the requests in
+    /// flight, of which the first ends the rest.
+    pub fn wake(&self, state: &Published) {
         if state.quiesced {
             self.event(Event::Wake { shard: state.shard });
         }
-        state.quiesced
     }
 
     fn ask(

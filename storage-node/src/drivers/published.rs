@@ -56,11 +56,7 @@ impl Board {
                 continue;
             }
             let only_times = self.cells.read().get(&state.shard).is_some_and(|cell| {
-                let same = Published {
-                    lease_until_ns: cell.state.lease_until_ns,
-                    fresh_ns: cell.state.fresh_ns,
-                    ..state.clone()
-                } == *cell.state;
+                let same = alike(&cell.state, &state) && cell.state.quiesced == state.quiesced;
                 if same {
                     cell.lease_until_ns.store(state.lease_until_ns, Ordering::SeqCst);
                     cell.fresh_ns.store(state.fresh_ns, Ordering::SeqCst);
@@ -68,7 +64,8 @@ impl Board {
                 same
             });
             if !only_times {
-                changed = true;
+                // Whether a group rests is no news for others.
+                changed |= !self.cells.read().get(&state.shard).is_some_and(|cell| alike(&cell.state, &state));
                 let cell = Cell {
                     lease_until_ns: AtomicU64::new(state.lease_until_ns),
                     fresh_ns: AtomicU64::new(state.fresh_ns),
@@ -149,4 +146,10 @@ impl Board {
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
+}
+
+/// Whether nothing differs but times, and whether the group rests.
+fn alike(before: &Published, now: &Published) -> bool {
+    let (lease_until_ns, fresh_ns, quiesced) = (before.lease_until_ns, before.fresh_ns, before.quiesced);
+    Published { lease_until_ns, fresh_ns, quiesced, ..now.clone() } == *before
 }

@@ -130,6 +130,7 @@ impl StoreThread {
             }
         };
         self.skip_ticks();
+        self.board.turned(clock::now_ns());
         let Some(first) = first else { return true };
         let Some(first) = first else { return false };
         if !self.input(first, reports) {

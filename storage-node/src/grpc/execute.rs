@@ -11,7 +11,7 @@ use granary_proto::kv::{Error, GetClusterMapResponse, Reason, pipe_request::Requ
 use super::{cluster_map, errors, forward, parts, read, scan, write};
 use crate::{member::Member, node::Node};
 
-/// A store whose loop has not turned for this long hangs: it turns at least once a tick.
+/// A store whose loop has not turned for this long hangs: it turns at least once a tick, or says until when it has nothing to do.
 const HANGS: Duration = Duration::from_millis(200);
 
 /// Who answers requests. The node; in tests of the wire also others.

@@ -15,8 +15,8 @@ use crate::{
     member::Member,
 };
 
-/// A group at rest says once a second how far it is. Woken for a stale read, it says so within two beats of its leader: the first
-/// brings the lease back, the second tells by it.
+/// How fresh a replica is, it learns from its leader's beats, of which there is one a second at rest. Behind a wake, the first may
+/// bring the lease back and only the second tell by it.
 const FRESH_AGAIN: Duration = Duration::from_millis(250);
 /// Between two looks meanwhile.
 const LOOK: Duration = Duration::from_millis(5);
@@ -73,7 +73,8 @@ pub(super) async fn pass(member: &Member, shard: ShardId, deadline: Instant) -> 
     member.store.read(shard, left).await.map_err(|error| route::refusal(member, shard, error))
 }
 
-/// Whether the replica here is as fresh as asked; to be called before the rows are read. Waits a moment for one at rest.
+/// Whether the replica here is as fresh as asked; to be called before the rows are read. Where there is a leader, it wakes and
+/// waits a moment for its word.
 pub(super) async fn check_freshness(
     member: &Member,
     shard: ShardId,
@@ -84,8 +85,9 @@ pub(super) async fn check_freshness(
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
-    if !member.store.published(shard).is_some_and(|state| member.store.wake(&state)) {
-        return Err(too_stale);
+    match member.store.published(shard).filter(|state| state.leader.is_some()) {
+        Some(state) => member.store.wake(&state),
+        None => return Err(too_stale),
     }
     let deadline = deadline.min(Instant::now() + FRESH_AGAIN);
     while Instant::now() < deadline {

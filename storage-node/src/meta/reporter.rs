@@ -14,7 +14,9 @@ use tracing::{debug, warn};
 use crate::{member::Member, rhythm};
 
 /// Time between two reports when nothing changed, and when besides all groups here rest.
-const INTERVALS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(1));
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+/// Behind one that nobody took.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Shortest time between two reports.
 const MIN_GAP: Duration = Duration::from_millis(20);
 /// Longest wait for one answer.
@@ -28,7 +30,9 @@ pub(super) async fn run(member: Arc<Member>) {
     loop {
         changes.borrow_and_update();
         let Ok(request) = request(&member, &mut sizes).await else { return };
-        match deliver(&member, request).await {
+        let delivered = deliver(&member, request).await;
+        let taken = delivered.is_ok();
+        match delivered {
             Err(status) if status.code() == Code::FailedPrecondition => {
                 if !removed {
                     warn!(reason = status.message(), "the cluster does not take this node's reports");
@@ -41,8 +45,12 @@ pub(super) async fn run(member: Arc<Member>) {
         let reported = Instant::now();
         // Either way it is time.
         let rests = member.store.all_published().iter().all(|state| state.quiesced);
-        let interval = if rests { INTERVALS.1 } else { INTERVALS.0 };
-        let _ = tokio::time::timeout_at(rhythm::next(interval), changes.changed()).await;
+        let next = match (taken, rests) {
+            (false, _) => reported + AGAIN,
+            (true, true) => rhythm::next(INTERVALS.1),
+            (true, false) => rhythm::next(INTERVALS.0),
+        };
+        let _ = tokio::time::timeout_at(next, changes.changed()).await;
         tokio::time::sleep_until(reported + MIN_GAP).await;
     }
 }

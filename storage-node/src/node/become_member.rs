@@ -170,6 +170,7 @@ fn settings(options: &Options, identity: &Identity) -> Settings {
             give_up: ticks(options.disk_hangs_seconds) / 2 * 3,
         },
         quiesce_after: u64::from(options.quiesce_ms.div_ceil(options.tick_ms)),
+        quiesced_pace: u64::from(options.quiesced_pace()),
         tick_ns: u64::from(options.tick_ms) * 1_000_000,
         heartbeat_ticks: options.heartbeat_ticks as usize,
         election_ticks: options.election_ticks as usize,

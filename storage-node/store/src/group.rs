@@ -99,6 +99,7 @@ pub(crate) struct Group {
     /// Where replicas that spoke to us live, when the group does not tell.
     seen_nodes: BTreeMap<u64, NodeId>,
     lease: Lease,
+    lease_ns: u64,
     /// This replica led and has handed over to that node, of which it has not heard since.
     heir: Option<NodeId>,
     /// Asked for while writes were on their way or a leader hands over: proposed behind that, all at once. Bounded by the
@@ -208,6 +209,7 @@ impl Group {
             map_group: map::Group::default(),
             seen_nodes: BTreeMap::new(),
             lease: Lease::default(),
+            lease_ns: config.lease_ns(),
             heir: None,
             gathered: Vec::new(),
             proposed: BTreeMap::new(),
@@ -316,12 +318,13 @@ impl Group {
         beat: Beat,
         out: &mut Actions,
     ) -> bool {
-        let stood = self.stands;
+        let (stood, rested) = (self.stands, self.is_quiesced());
         // A group at rest ticks only now and then.
         self.beat = if self.is_quiesced() && beat == Beat::Fast { Beat::No } else { beat };
         self.turn(config, rng, now_ns, leave, out);
         self.beats()
             || self.stands != stood
+            || self.is_quiesced() != rested
             || !self.reads_new.is_empty()
             || !self.gathered.is_empty()
             || self.node.has_ready()
@@ -515,13 +518,13 @@ impl Group {
         // count: a vote does not stop the voter from voting for somebody else in the next term.
         if from_leader && self.node.raft.leader_id == from {
             self.heard_tick = self.ticks;
-            self.lease.handled(from, message.sent_at_ns, 0);
+            self.lease.handled(now_ns, from, message.sent_at_ns, 0);
             self.lease.leader_committed(message.echo_ns, commit_of_append, self.node.raft.raft_log.applied);
             if kind == MessageType::MsgHeartbeat {
                 self.heard_beat(message.quiesced);
             }
         } else if response && self.leads() {
-            self.lease.handled(from, message.sent_at_ns, message.echo_ns);
+            self.lease.handled(now_ns, from, message.sent_at_ns, message.echo_ns);
             if kind == MessageType::MsgHeartbeatResponse {
                 self.heard_answer(from, message.quiesced);
             }
@@ -722,16 +725,24 @@ impl Group {
             from_node: self.own_node.0,
             sent_at_ns: now_ns,
             echo_ns: 0,
-            commit_index: if self.vouches(now_ns) { self.node.raft.raft_log.committed } else { 0 },
+            commit_index: if self.vouches(to, now_ns) { self.node.raft.raft_log.committed } else { 0 },
             quiesced: self.says_quiesced(),
             body: None,
         }
     }
 
     /// Whether the own commit index covers all that was ever acknowledged: only while the lease holds, since a leader
-    /// that was replaced, or that has not committed in its term, does not know what others have committed.
-    fn vouches(&self, now_ns: u64) -> bool {
-        !self.lease.is_handed_over() && self.published.is_some_and(|face| face.holds_lease(self.node.raft.term, now_ns))
+    /// that was replaced, or that has not committed in its term, does not know what others have committed. Or while it held
+    /// when that came which is echoed to `to`: a group at rest beats when its lease has lapsed.
+    fn vouches(&self, to: u64, now_ns: u64) -> bool {
+        let held = || {
+            let [voters, outgoing] = &self.voters;
+            let quorum = self.lease.quorum_clock(self.replica.0, now_ns, [voters, outgoing]);
+            quorum.is_some_and(|from| self.lease.covered(to, from, self.lease_ns))
+        };
+        let holds = || self.published.is_some_and(|face| face.holds_lease(self.node.raft.term, now_ns));
+        let ready = self.leads() && self.node.raft.apply_to_current_term();
+        !self.lease.is_handed_over() && (holds() || (ready && self.is_quiesced() && held()))
     }
 
     pub(crate) fn unreachable(&mut self, config: &Config, node: NodeId) {

@@ -16,6 +16,8 @@ pub(crate) struct Lease {
     handed_over: bool,
     /// The newest clock of each replica's messages handled in this term: what answers echo.
     heard: BTreeMap<u64, u64>,
+    /// Own clock when that message came.
+    heard_at: BTreeMap<u64, u64>,
     /// As follower: (own clock echoed by the leader, its commit index then).
     pending_fresh: Option<(u64, u64)>,
     fresh_ns: u64,
@@ -28,10 +30,13 @@ impl Lease {
         *self = Self { fresh_ns, ..Self::default() };
     }
 
-    /// A message of this term from `replica` was handled.
-    pub(crate) fn handled(&mut self, replica: u64, sent_at_ns: u64, echo_ns: u64) {
+    /// A message of this term from `replica` was handled at `now_ns`.
+    pub(crate) fn handled(&mut self, now_ns: u64, replica: u64, sent_at_ns: u64, echo_ns: u64) {
         let heard = self.heard.entry(replica).or_default();
-        *heard = sent_at_ns.max(*heard);
+        if sent_at_ns > *heard {
+            *heard = sent_at_ns;
+            self.heard_at.insert(replica, now_ns);
+        }
         let echo = self.echoes.entry(replica).or_default();
         *echo = echo_ns.max(*echo);
     }
@@ -71,6 +76,13 @@ impl Lease {
         self.fresh_ns
     }
 
+    /// Whether what is echoed to `replica` came while there was a lease from the own clock `from_ns` on: then nobody else had
+    /// committed anything by then, and the own commit index covers all that had been.
+    pub(crate) fn covered(&self, replica: u64, from_ns: u64, lease_ns: u64) -> bool {
+        let came = self.heard_at.get(&replica);
+        !self.handed_over && came.is_some_and(|came| (from_ns..from_ns + lease_ns).contains(came))
+    }
+
     /// The newest own clock that a quorum of each half of `halves` has echoed; the own replica counts as `now`.
     /// `None` when there is none, or when leadership was handed over; but not to the only voter: nobody is elected without
     /// its vote, which ends its term, and nobody is there to whom it could hand over again.
@@ -99,11 +111,11 @@ mod tests {
     #[test]
     fn a_quorum_is_needed_in_both_halves() {
         let mut lease = Lease::default();
-        lease.handled(2, 7, 100);
+        lease.handled(200, 2, 7, 100);
         assert_eq!(lease.quorum_clock(1, 500, [&[1, 2, 3], &[]]), Some(100));
         assert_eq!(lease.quorum_clock(1, 500, [&[1, 2, 3], &[3, 4, 5]]), None, "no one of the outgoing half answered");
-        lease.handled(3, 7, 80);
-        lease.handled(4, 7, 90);
+        lease.handled(200, 3, 7, 80);
+        lease.handled(200, 4, 7, 90);
         assert_eq!(lease.quorum_clock(1, 500, [&[1, 2, 3], &[3, 4, 5]]), Some(80));
     }
 
@@ -124,11 +136,27 @@ mod tests {
     #[test]
     fn nothing_holds_after_leadership_was_handed_over_or_in_a_new_term() {
         let mut lease = Lease::default();
-        lease.handled(2, 7, 100);
+        lease.handled(200, 2, 7, 100);
         lease.hand_over();
         assert_eq!(lease.quorum_clock(1, 500, [&[1, 2, 3], &[]]), None);
         lease.reset();
         assert_eq!(lease.quorum_clock(1, 500, [&[1, 2, 3], &[]]), None, "the echo belonged to the old term");
+    }
+
+    #[test]
+    fn a_lease_that_has_lapsed_covers_what_came_while_it_held() {
+        let mut lease = Lease::default();
+        lease.handled(120, 2, 7, 100);
+        assert!(lease.covered(2, 100, 50) && !lease.covered(3, 100, 50));
+        assert!(!lease.covered(2, 121, 50), "it began behind that");
+        assert!(!lease.covered(2, 70, 50), "it had ended");
+        lease.handled(500, 2, 6, 100);
+        assert!(lease.covered(2, 100, 50), "an older message is not what is echoed");
+        lease.handled(500, 2, 8, 100);
+        assert!(!lease.covered(2, 100, 50));
+        lease.handled(120, 3, 7, 100);
+        lease.hand_over();
+        assert!(!lease.covered(3, 100, 50));
     }
 
     #[test]

@@ -118,11 +118,11 @@ impl Store {
             }
             Event::LeadersAway { away } => {
                 self.away = away;
-                self.wake_all();
+                self.wake_leaders();
             }
             Event::SlowNodes { nodes } => {
                 self.slow = nodes;
-                self.wake_all();
+                self.wake_leaders();
             }
             Event::Wake { shard } => {
                 if let Some(group) = self.groups.get_mut(&shard) {
@@ -130,7 +130,12 @@ impl Store {
                     group.rouse(&self.config, now_ns, &mut self.out);
                 }
             }
-            Event::WakeAll => self.wake_all(),
+            Event::WakeAll => {
+                for (shard, group) in &mut self.groups {
+                    group.rouse(&self.config, now_ns, &mut self.out);
+                    self.dirty.insert(*shard);
+                }
+            }
             Event::LeaseUsed { shard } => {
                 if let Some(group) = self.groups.get_mut(&shard) {
                     group.lease_used();
@@ -263,8 +268,9 @@ impl Store {
         }
     }
 
-    fn wake_all(&mut self) {
-        for (shard, group) in &mut self.groups {
+    /// Leaders have something to look at.
+    fn wake_leaders(&mut self) {
+        for (shard, group) in self.groups.iter_mut().filter(|(_, group)| group.leads()) {
             group.wake();
             self.dirty.insert(*shard);
         }

@@ -146,7 +146,9 @@ impl Group {
         let Some(target) = shard.target.filter(|target| target.number > self.target.number) else { return };
         self.target = target;
         self.settled_at = None;
-        self.wake();
+        if self.leads() {
+            self.wake();
+        }
     }
 
     /// A learner without state has promised nothing to anyone: the map alone may end it. At once, where the map has heard that

@@ -78,8 +78,9 @@ impl Group {
 
     /// There is something to do. A leader says so to all at once.
     pub(crate) fn wake(&mut self) {
+        let alert_until = self.quiesce.alert_until;
         let was = std::mem::take(&mut self.quiesce).quiesced;
-        self.quiesce.stirred = self.ticks;
+        (self.quiesce.stirred, self.quiesce.alert_until) = (self.ticks, alert_until);
         if was {
             self.node.raft.election_elapsed = 0;
             self.node.ping();
@@ -114,7 +115,7 @@ impl Group {
 
     /// There is something to do, if it does not rest.
     pub(crate) fn lease_used(&mut self) {
-        if !self.is_quiesced() {
+        if self.leads() && !self.is_quiesced() {
             self.wake();
         }
     }
@@ -130,6 +131,7 @@ impl Group {
     /// A heartbeat of the leader was taken in, which says whether the group rests.
     pub(super) fn heard_beat(&mut self, rests: bool) {
         if !rests {
+            self.quiesce.alert_until = 0;
             self.wake();
         } else if !self.is_quiesced() && self.ticks >= self.quiesce.alert_until && self.has_nothing_to_do() {
             self.quiesce.quiesced = true;
@@ -154,18 +156,21 @@ impl Group {
             }
             return;
         }
+        if !self.beats() && !self.is_quiesced() {
+            return;
+        }
+        let all = self.all_answered();
+        let may = all && self.may_rest(config, leave);
+        if self.is_quiesced() && !may {
+            self.wake();
+        }
         if !self.beats() {
             return;
         }
-        let answered = std::mem::take(&mut self.quiesce.at_rest);
-        let all = self.node.raft.prs().iter().all(|(id, _)| *id == self.replica.0 || answered.contains(id));
-        let may = self.may_rest(config, leave);
+        self.quiesce.at_rest.clear();
         self.quiesce.reads = 0;
-        self.quiesce.offers = may;
-        if !(may && all) {
-            if self.is_quiesced() {
-                self.wake();
-            }
+        self.quiesce.offers = may || self.may_rest(config, leave);
+        if !may {
             return;
         }
         self.quiesce.quiesced = true;
@@ -174,6 +179,19 @@ impl Group {
         if self.beat == Beat::Slow && !beats_itself {
             self.node.ping();
         }
+    }
+
+    /// As leader: whether all others have answered the last beat that they rest. Who has not, and rested before, counts as gone.
+    fn all_answered(&mut self) -> bool {
+        let (own, rested) = (self.replica.0, self.is_quiesced());
+        let mut all = true;
+        for (id, of) in self.node.raft.mut_prs().iter_mut() {
+            if *id != own && !self.quiesce.at_rest.contains(id) {
+                of.recent_active &= !rested;
+                all = false;
+            }
+        }
+        all
     }
 
     fn may_rest(&self, config: &Config, leave: Leave<'_>) -> bool {
@@ -192,14 +210,17 @@ impl Group {
         is_long_ago
             && !leaves
             && settled
-            && (asked == 0 || self.is_quiesced())
+            && (asked == 0 || (self.is_quiesced() && !self.reads_wait()))
             && self.removed.is_empty()
-            && self.offered_snapshot.is_none()
-            && !self.making_snapshot
             && self.fetches.is_empty()
             && !raft.has_pending_conf()
             && self.has_nothing_to_do()
             && all_have_all()
+    }
+
+    /// Whether a read has waited for its quorum since before the last tick.
+    fn reads_wait(&self) -> bool {
+        self.reads_asked.front().is_some_and(|asked| asked.at_tick + 1 < self.ticks)
     }
 
     /// Of a leader and of a follower.
@@ -212,6 +233,8 @@ impl Group {
             && knows_leader
             && self.told_out.is_empty()
             && self.unpersisted.is_empty()
+            && self.offered_snapshot.is_none()
+            && !self.making_snapshot
             && self.stands == Stands::No
             && log.last_index() == log.committed
             && log.committed == log.applied

@@ -2,7 +2,7 @@
 
 use granary_store::{Config, Event, Role};
 
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, node::MS};
 
 const NODES: u64 = 3;
 
@@ -119,7 +119,7 @@ fn a_follower_that_goes_while_its_group_rests_is_told_of_within_seconds() {
     let mut cluster = at_rest(60, |_| {});
     let (leader, lost) = (cluster.leader(1).unwrap(), followers(&cluster)[0]);
     cluster.crash(lost as usize - 1, false);
-    cluster.run_until("the leader takes it for inactive", 4_000, |cluster| {
+    cluster.run_until("the leader takes it for inactive", 2_000, |cluster| {
         let now = cluster.now;
         let store = cluster.nodes[leader as usize - 1].store.as_mut().unwrap();
         store.handle(now, Event::Report);
@@ -173,6 +173,52 @@ fn a_group_whose_lease_is_used_does_not_rest() {
     used(&mut cluster);
     cluster.run(125);
     assert!(rest(&mut cluster), "an old word wakes nobody");
+}
+
+/// By slow beats, whose leader's lease has lapsed when it sends them.
+#[test]
+fn a_follower_at_rest_goes_on_to_learn_how_fresh_it_is() {
+    let mut cluster = at_rest(76, |_| {});
+    let follower = followers(&cluster)[0] as usize - 1;
+    cluster.run(5_000);
+    for _ in 0..20 {
+        cluster.run(500);
+        assert!(rest(&mut cluster));
+        let node = &cluster.nodes[follower];
+        let age = node.clock(cluster.now) - node.board[&1].fresh_ns;
+        assert!(age < 2_500 * MS, "{} ms", age / MS);
+    }
+}
+
+/// Each request wakes again, also one that finds the group awake, and a beat may be on its way meanwhile.
+#[test]
+fn a_follower_that_is_asked_twice_for_a_leader_that_is_gone_does_not_fall_asleep_again() {
+    for seed in 200..240 {
+        let mut cluster = at_rest(seed, |_| {});
+        let leader = cluster.leader(1).unwrap();
+        let follower = followers(&cluster)[0];
+        cluster.nodes[leader as usize - 1].paused_until = u64::MAX;
+        for _ in 0..3 {
+            cluster.propose(follower, 1);
+            cluster.run(1);
+        }
+        fails_over(&mut cluster, leader, 600);
+        cluster.heal_and_compare();
+    }
+}
+
+/// Its first look at the quorum counts who has answered, not who did before the rest.
+#[test]
+fn a_read_of_a_leader_that_lost_its_quorum_at_rest_is_refused_within_seconds() {
+    let mut cluster = at_rest(77, |_| {});
+    let leader = cluster.leader(1).unwrap();
+    for follower in followers(&cluster) {
+        cluster.nodes[follower as usize - 1].paused_until = u64::MAX;
+    }
+    let ticket = cluster.read(leader, 1);
+    cluster.run_until("it is refused", 2_500, |cluster| cluster.answers.contains_key(&ticket));
+    assert!(cluster.answers[&ticket].is_some());
+    cluster.heal_and_compare();
 }
 
 /// While it lasts, nobody is elected: not even where the messages that wake come in any order.
