@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, Env, Options, WriteBufferManager, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, Env, LruCacheOptions, Options,
+    WriteBufferManager, WriteOptions,
 };
 
 use crate::{EngineError, StoreKind};
@@ -59,6 +60,12 @@ const MEMTABLES: i32 = 3;
 const OPEN_FILES: i32 = 512;
 /// Space taken beforehand for the list of a store's files.
 const MANIFEST_BYTES: usize = 256 << 10;
+/// A piece of an index or a filter.
+const METADATA_BYTES: usize = 8 << 10;
+/// A part of the block cache, at least: a part holds no block that is larger, and that of a value is as large as the value.
+const CACHE_PART_BYTES: usize = 8 << 20;
+/// Parts of the block cache at most, as a power of two; each has a lock.
+const MAX_CACHE_PARTS: u32 = 6;
 /// RocksDB's own text logs.
 const INFO_LOGS: usize = 4;
 
@@ -143,14 +150,29 @@ impl EngineOptions {
         options.set_target_file_size_base(64 << 20);
         options.set_level_compaction_dynamic_level_bytes(true);
         let mut blocks = BlockBasedOptions::default();
-        blocks.set_block_cache(&Cache::new_lru_cache(self.block_cache_bytes));
+        blocks.set_block_cache(&self.block_cache());
         blocks.set_cache_index_and_filter_blocks(true);
         blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        // In pieces that the cache takes one by one: the filter of a large table of small rows is megabytes, and would be
+        // read whole for each get that finds it evicted.
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_partition_filters(true);
+        blocks.set_metadata_block_size(METADATA_BYTES);
+        blocks.set_pin_top_level_index_and_filter(true);
         blocks.set_whole_key_filtering(true);
         blocks.set_bloom_filter(10.0, false);
         blocks.set_block_size(16 << 10);
         blocks.set_format_version(5);
         options.set_block_based_table_factory(&blocks);
+    }
+
+    /// RocksDB would divide it by half mebibytes.
+    fn block_cache(&self) -> Cache {
+        let parts = (self.block_cache_bytes / CACHE_PART_BYTES).checked_ilog2().unwrap_or(0).min(MAX_CACHE_PARTS);
+        let mut options = LruCacheOptions::default();
+        options.set_capacity(self.block_cache_bytes);
+        options.set_num_shard_bits(parts as i32);
+        Cache::new_lru_cache_opts(&options)
     }
 
     /// For the files of a snapshot.
