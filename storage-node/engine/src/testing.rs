@@ -23,8 +23,13 @@ pub(crate) struct TestDisk {
 impl TestDisk {
     /// A new member.
     pub(crate) fn new(node_id: u64) -> Self {
+        Self::with(node_id, EngineOptions::default())
+    }
+
+    /// A new member, with stores so tuned until they are opened again.
+    pub(crate) fn with(node_id: u64, options: EngineOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut disk = Disk::open(directory.path(), EngineOptions::default()).unwrap();
+        let mut disk = Disk::open(directory.path(), options).unwrap();
         let uuid = disk.uuid().to_owned();
         let identity = Identity { format: IDENTITY_FORMAT, cluster_id: "cluster".into(), node_id, uuid };
         disk.become_member(identity).unwrap();

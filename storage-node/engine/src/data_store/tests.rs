@@ -1,5 +1,6 @@
 use granary_common::{META_SHARD, ShardId, SlotRange};
 use granary_machine::{View, Write, rows};
+use rocksdb::perf::{PerfContext, PerfMetric, PerfStatsLevel, set_perf_stats};
 
 use crate::{
     DataStore, EngineError, EngineOptions, StoreKind,
@@ -136,4 +137,28 @@ fn a_row_of_an_unknown_kind_keeps_the_store_shut() {
     let _directory = disk.close();
     let opened = DataStore::open(&path, &identity, &EngineOptions::default());
     assert!(matches!(opened, Err(EngineError::Unknown { store: StoreKind::Data, .. })));
+}
+
+#[test]
+fn a_get_of_a_large_table_reads_some_blocks_also_when_its_filter_does_not_fit_into_the_cache() {
+    const ROWS: usize = 300_000;
+    const GETS: usize = 300;
+    let disk = TestDisk::with(1, EngineOptions { block_cache_bytes: 256 << 10, ..EngineOptions::default() });
+    let data = &disk.stores().data;
+    let key = |row: usize| rows::data_key_in(10, format!("{row:08}").as_bytes());
+    for first in (0..ROWS).step_by(10_000) {
+        let rows: Vec<Write> = (first..first + 10_000).map(|row| put(key(row), "value")).collect();
+        data.write(&rows).unwrap();
+    }
+    data.compact();
+    set_perf_stats(PerfStatsLevel::EnableCount);
+    let mut of_this_thread = PerfContext::default();
+    of_this_thread.reset();
+    for row in (0..ROWS).step_by(ROWS / GETS) {
+        assert_eq!(data.view().get(&key(row)).unwrap(), Some("value".into()));
+    }
+    let bytes = of_this_thread.metric(PerfMetric::BlockReadByte) as usize / GETS;
+    set_perf_stats(PerfStatsLevel::Disable);
+    // A row takes 10 bits of the filter: it is 375 kB.
+    assert!((1..64 << 10).contains(&bytes), "{bytes} bytes were read for each get");
 }
