@@ -24,9 +24,9 @@ use crate::{
 /// Between two rounds while something is to be done.
 const BUSY: Duration = Duration::from_millis(100);
 /// Between two rounds while everything is as desired.
-const SETTLED: Duration = Duration::from_secs(1);
-/// Between two looks at the spec file.
-const FILE: Duration = Duration::from_millis(200);
+const SETTLED: Duration = Duration::from_secs(2);
+/// Between two looks at what costs the nodes nothing: the spec file, and whether they run.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// Where and what.
 #[derive(Clone, Debug)]
@@ -117,12 +117,13 @@ impl LocalLoop {
         }
     }
 
-    /// Sleeps; an edit of the file ends it early.
+    /// Sleeps; an edit of the file ends it early, and so does the end of a process.
     async fn rest(&mut self, pause: Duration) {
         let until = Instant::now() + pause;
+        let pids = self.local.pids();
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            tokio::time::sleep(left.min(FILE)).await;
-            if self.spec.refresh() {
+            tokio::time::sleep(left.min(GLANCE)).await;
+            if self.spec.refresh() || self.local.pids() != pids {
                 return;
             }
         }
