@@ -79,6 +79,8 @@ impl Group {
         let writes = !entries.is_empty() || must;
         if writes {
             let append = (!entries.is_empty()).then(|| self.append(&entries));
+            // The commit index goes with the entries behind it. A change of membership is proposed when the one before is applied:
+            // who has it must remember that the other was committed, or could lead by the quorums of before both.
             items.push(PersistItem {
                 shard: self.shard,
                 replica: self.replica,
