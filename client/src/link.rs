@@ -43,12 +43,14 @@ struct State {
     dialling: Option<Instant>,
     /// Until when no connection is tried, and why.
     pause: Option<(Instant, String)>,
+    /// It was given up because it said nothing, and has said nothing since.
+    silent: bool,
 }
 
 impl Link {
     /// To `address`; nothing is opened yet.
     pub(crate) fn new(address: String, limits: Limits) -> Self {
-        let state = State { pipe: None, backoff: Backoff::reconnect(), dialling: None, pause: None };
+        let state = State { pipe: None, backoff: Backoff::reconnect(), dialling: None, pause: None, silent: false };
         Self {
             address,
             limits,
@@ -60,7 +62,8 @@ impl Link {
     }
 
     /// The stream, opened if need be; after `patience` without one it goes on being opened without the caller. The error
-    /// says why there is none; within a pause it comes at once.
+    /// says why there is none; within a pause it comes at once, and so it does while the node is silent: a stopped process
+    /// takes connections and answers none, and whoever waits for it may miss the leader that the others have by now.
     pub(crate) async fn pipe(self: &Arc<Self>, patience: Duration) -> Result<Arc<Pipe>, String> {
         let limit = tokio::time::Instant::now() + patience;
         loop {
@@ -70,6 +73,9 @@ impl Link {
                 return Ok(pipe);
             }
             self.dial();
+            if self.state.lock().silent {
+                return Err("it was silent, and does not answer yet".into());
+            }
             if tokio::time::timeout_at(limit, dialled).await.is_err() {
                 return Err(format!("no connection within {patience:?}"));
             }
@@ -99,6 +105,7 @@ impl Link {
                 self.worked.store(true, Ordering::Relaxed);
                 state.pipe = Some(Arc::new(pipe));
                 state.pause = None;
+                state.silent = false;
                 state.backoff.reset();
             }
             Err(cause) => {
@@ -108,11 +115,11 @@ impl Link {
         }
     }
 
-    /// Whether it failed a moment ago, or is slow to connect: another one is the better choice.
+    /// Whether it failed a moment ago, is silent, or slow to connect: another one is the better choice.
     pub(crate) fn is_suspect(&self) -> bool {
         let state = self.state.lock();
         let is_slow = state.dialling.is_some_and(|since| since.elapsed() >= DIAL_PATIENCE);
-        is_slow || state.pause.as_ref().is_some_and(|(until, _)| *until > Instant::now())
+        is_slow || state.silent || state.pause.as_ref().is_some_and(|(until, _)| *until > Instant::now())
     }
 
     /// Whether its stream stands, as far as is known.
@@ -134,7 +141,9 @@ impl Link {
     pub(crate) fn give_up(&self, pipe: &Pipe, cause: &str) {
         if !pipe.is_broken() {
             pipe.cut(cause);
-            self.state.lock().pause(cause);
+            let mut state = self.state.lock();
+            state.silent = true;
+            state.pause(cause);
         }
     }
 

@@ -190,11 +190,12 @@ impl StoreThread {
         if !actions.publish.is_empty() {
             self.board.publish(actions.publish);
         }
-        if let Some(persist) = actions.persist {
-            self.log.persist(persist);
-        }
+        // What waits for the log is not among them. Others have the longer way to their disks.
         if !actions.sends.is_empty() {
             self.outbound.send(actions.sends);
+        }
+        if let Some(persist) = actions.persist {
+            self.log.persist(persist);
         }
         for apply in actions.applies {
             self.pressure.add(apply_weight(&apply));

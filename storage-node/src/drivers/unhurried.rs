@@ -10,7 +10,7 @@ use granary_common::{META_SHARD, ShardId, log::EntryKind};
 use granary_store::Apply;
 
 /// How long they may wait for company.
-const MAX_WAIT: Duration = Duration::from_millis(5);
+const MAX_WAIT: Duration = Duration::from_millis(20);
 /// Jobs behind which they do not wait any longer.
 const MAX_JOBS: usize = 512;
 /// Bytes of entries behind which they do not.
